@@ -1,0 +1,108 @@
+"""Where each artifact lies, and how each kind is read and written.
+
+One folder a stage and key, `artifacts/STAGE/KEY/`:
+    extract   frames/00000.png ..., source.json, audio.flac (of the same span, where the source has sound)
+    caption   caption.json {"caption", "by"}
+    tune      weights.safetensors, loss.csv, tuning.json, samples/
+    invert    latents.safetensors (one tensor a step), inversion.json
+    edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them), edit.json
+    evaluate  metrics.json {"edit": {metric: value}, "source": {metric: value}}
+    report    index.html and what it shows
+All writes are atomic: a file is there whole or not at all.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tav.params import UserError, check_key
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+ROOT = Path("artifacts")
+
+
+def artifact(stage: str, key: str, name: str = "") -> Path:
+    """The path of what a stage made for a video or an edit, e.g. `artifacts/tune/man-skiing/weights.safetensors`."""
+    return ROOT / stage / check_key(key) / name
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A path to write a file or a folder to. It takes the place of `path` when the block ends well, else it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
+    try:
+        fresh = folder / path.name  # keeps the suffix: encoders choose the container by it
+        yield fresh
+        if path.is_dir():
+            path.rename(folder / "old")
+        os.replace(fresh, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    with atomic(path) as fresh:
+        fresh.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(_made(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
+
+
+def write_frames(folder: Path, frames: "np.ndarray") -> None:
+    """A folder of PNGs, `00000.png` on. frames: uint8 (f h w 3), RGB."""
+    from PIL import Image
+
+    with atomic(folder) as fresh:
+        fresh.mkdir()
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(fresh / f"{i:05d}.png")
+
+
+def read_frames(folder: Path) -> "np.ndarray":
+    """What `write_frames` wrote: uint8 (f h w 3), RGB."""
+    import numpy as np
+    from PIL import Image
+
+    files = sorted(_made(folder).glob("*.png"))
+    if not files:
+        raise UserError(f"{folder} holds no frames: delete it and run `dvc repro`")
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+
+
+def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file."""
+    from safetensors.torch import save_file
+
+    with atomic(path) as fresh:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh, metadata)
+
+
+def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(_made(path))
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
+    return tensors
+
+
+def _made(path: Path) -> Path:
+    """`path`, if it is there."""
+    if not path.exists():
+        raise UserError(f"no {path}: run `dvc repro`, which makes what comes before first")
+    return path
