@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 ROOT = Path("artifacts")
 
 
-def artifact(stage: str, key: str, name: str = "") -> Path:
+def artifact(stage: str, key: str = "", name: str = "") -> Path:
     """The path of what a stage made for a video or an edit, e.g. `artifacts/tune/man-skiing/weights.safetensors`."""
-    return ROOT / stage / check_key(key) / name
+    return ROOT / stage / (check_key(key) if key else "") / name
 
 
 @contextmanager
