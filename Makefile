@@ -1,0 +1,34 @@
+# make setup | demo | test | lint | ui        Each sets up all it needs.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# dvc.yaml's commands say `python`: that of .venv. One environment for all that we start.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export OMP_WAIT_POLICY := PASSIVE
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: setup demo test lint ui
+
+setup: $(BIN)/.current
+
+$(BIN)/.current: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here: install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@dvc repro
+	@tav record
+	@tav table
+
+test: setup
+	@python -m pytest -q
+
+lint: setup
+	@ruff check . && ruff format --check . && mypy
+
+ui: setup
+	@tav ui

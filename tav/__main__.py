@@ -1,0 +1,210 @@
+"""`tav`, the command a person types, and `python -m tav STAGE KEY`, which DVC types."""
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tav.params import Params, UserError, check_key, load
+
+if TYPE_CHECKING:
+    from tav.stages import Progress, Run
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 100x on a busy machine
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+app = typer.Typer(
+    help="Tune-A-Video: learn a video's motion, then edit the video with a prompt.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+KeyArgument = Annotated[str, typer.Argument(help="A name under `videos` or `edits` of params.yaml.")]
+
+
+def main() -> None:
+    """Run a command. An error that a person can mend is one line; TAV_TRACEBACK=1 shows where it came from."""
+    try:
+        app()
+    except (UserError, OSError, MemoryError, RuntimeError) as error:
+        line = explain(error)
+        if line is None or os.environ.get("TAV_TRACEBACK"):
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def explain(error: BaseException) -> str | None:
+    """What a person is told of an error, or None where only a traceback helps."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({text}): make room (`dvc gc -w` drops old results) and run it again"
+    if isinstance(error, PermissionError):
+        return f"not allowed: {text}"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return (
+            f"out of memory ({text.split('. ')[0]}): set tune.gradient_checkpointing: true, "
+            "or a smaller extract.size or extract.num_frames"
+        )
+    return None
+
+
+def run_stage(stage: str, key: str = "") -> None:
+    """Run one stage: alone, guarded against edits under it, with a bar; a tuning is logged live."""
+    from tav.guard import guard
+
+    params = load()
+    if key:
+        check_key(key)
+    run: Callable[[Params, str], Run] = importlib.import_module(f"tav.stages.{stage}").run
+    name = f"{stage}@{key}" if key else stage
+    with _alone(name), guard(stage, key), _log(params, stage, key) as log:
+        for progress in _bar(run(params, key), name):
+            log(progress)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Two runs of one stage at once would write over each other."""
+    from filelock import FileLock, Timeout
+
+    folder = Path(".dvc/tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / f"{name}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"{name} is running already in this folder: wait for it, or stop it first") from None
+
+
+def _log(params: Params, stage: str, key: str) -> Any:
+    if stage != "tune" or os.environ.get("TAV_TRACKING") == "off":
+        return nullcontext(lambda progress: None)
+    from tav.tracking import live_tuning
+
+    return live_tuning(params, key)
+
+
+def _bar(run: "Run", name: str) -> "Iterator[Progress]":
+    """Draw how far it is and the time left: a bar on a screen, a line now and then in a log."""
+    import time
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    start = said = time.monotonic()
+    with Progress(*columns, TextColumn("{task.fields[values]}"), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=None, values="")
+        for progress in run:
+            values = "  ".join(f"{k} {v:.4g}" for k, v in progress.values.items())
+            bar.update(task, completed=progress.done, total=progress.total, values=values)
+            now = time.monotonic()
+            if bar.disable and now - said >= 10 and progress.done:
+                left = (now - start) / progress.done * (progress.total - progress.done)
+                print(f"{name} {progress.done}/{progress.total}, {left:.0f} s left  {values}", flush=True)
+                said = now
+            yield progress
+
+
+@app.command()
+def extract(key: KeyArgument) -> None:
+    """Stage: a video's frames."""
+    run_stage("extract", key)
+
+
+@app.command()
+def caption(key: KeyArgument) -> None:
+    """Stage: the source prompt, as given or by BLIP-2."""
+    run_stage("caption", key)
+
+
+@app.command()
+def tune(key: KeyArgument) -> None:
+    """Stage: learn the video's motion. Goes on where a killed run was."""
+    run_stage("tune", key)
+
+
+@app.command()
+def invert(key: KeyArgument) -> None:
+    """Stage: DDIM-invert the video's latents."""
+    run_stage("invert", key)
+
+
+@app.command()
+def edit(key: KeyArgument) -> None:
+    """Stage: make the edited video."""
+    run_stage("edit", key)
+
+
+@app.command()
+def evaluate(key: KeyArgument) -> None:
+    """Stage: measure an edited video."""
+    run_stage("evaluate", key)
+
+
+@app.command()
+def report(
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open it when there is a screen.")] = True,
+) -> None:
+    """The page that shows all videos and edits: make it and say where it is."""
+    run_stage("report")
+    page = Path("artifacts/report/index.html").absolute()
+    print(page.as_uri())
+    if open_page and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        import webbrowser
+
+        webbrowser.open(page.as_uri())
+
+
+@app.command()
+def add(
+    source: Annotated[Path, typer.Argument(help="A video file, or a folder of images.", metavar="VIDEO")],
+    edit: Annotated[list[str] | None, typer.Option(help="A prompt to make of it. May be given many times.")] = None,
+    caption: Annotated[str | None, typer.Option(help="What the video shows. Without it, BLIP-2 says.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in params.yaml. Default: the file's.")] = None,
+) -> None:
+    """Add a video and its edits to params.yaml, and track it with DVC."""
+    from tav.add import add_video
+
+    for line in add_video(source, edit or [], caption, name):
+        print(line)
+
+
+@app.command()
+def table() -> None:
+    """Print the edits with their metrics."""
+    from tav.table import print_table
+
+    print_table(load())
+
+
+@app.command()
+def record() -> None:
+    """Make MLflow say what dvc.lock says. As often as you like."""
+    from tav.tracking import record as record_runs
+
+    print(record_runs(load()))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
+    """Open MLflow on the recorded runs, to compare them."""
+    from tav.tracking import serve
+
+    serve(port)
+
+
+if __name__ == "__main__":
+    main()

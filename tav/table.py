@@ -1,0 +1,36 @@
+"""The edits and their metrics, as a table on the screen."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tav.artifacts import artifact, read_json
+from tav.params import Params
+
+
+def print_table(params: Params) -> None:
+    """Print a row for each edit, with its metrics and, small, its source's. Ends with where the page is."""
+    measured = {key: artifact("evaluate", key, "metrics.json") for key in params.edits}
+    metrics = {key: read_json(path) for key, path in measured.items() if path.exists()}
+    names = list(dict.fromkeys(name for m in metrics.values() for name in m["edit"]))
+    table = Table(title="Edits (in brackets: the source video)", title_justify="left")
+    table.add_column("video", no_wrap=True)
+    table.add_column("prompt")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for key, edit in params.edits.items():
+        table.add_row(edit.video, edit.prompt, *_cells(metrics.get(key), names))
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(table)
+    page = Path("artifacts/report/index.html").absolute()
+    if page.exists():
+        console.print(f"Report page:  {page.as_uri()}", soft_wrap=True)
+    console.print("Compare runs: make ui   (then open http://127.0.0.1:5000)", soft_wrap=True)
+
+
+def _cells(metrics: dict[str, dict[str, float]] | None, names: list[str]) -> list[str]:
+    if metrics is None:
+        return ["not run"] + [""] * (len(names) - 1)
+    source = {name: f" ({value:.3f})" for name, value in metrics["source"].items()}
+    return [f"{metrics['edit'][name]:.3f}{source.get(name, '')}" if name in metrics["edit"] else "" for name in names]
