@@ -12,7 +12,6 @@ All writes are atomic: a file is there whole or not at all.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield fresh
         if path.is_dir():
             path.rename(folder / "old")
-        os.replace(fresh, path)
+        fresh.replace(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

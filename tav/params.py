@@ -3,12 +3,13 @@
 All that is wrong with a file is told at once. Nothing heavy is imported here.
 """
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from tav.complaints import complaints, nearest
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Key = Annotated[str, StringConstraints(pattern=rf"^{KEY.pattern}$")]
@@ -74,7 +75,7 @@ class Extract(Section):
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
         if self.fps is not None and self.stride is not None:
-            raise ValueError(f"fps ({self.fps}) and stride ({self.stride}) both set the sampling rate: keep one, set the other to null")
+            raise ValueError(f"fps ({self.fps}) and stride ({self.stride}) both set the sampling rate: set one to null")
         return self
 
 
@@ -156,7 +157,7 @@ class VideoEdit(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml. Use the `*_of` methods: they put a video's or an edit's own settings over the section."""
+    """The whole of params.yaml. The `*_of` methods put a video's or an edit's own settings over the section."""
 
     videos: dict[Key, Video]
     edits: dict[Key, VideoEdit]
@@ -181,27 +182,8 @@ class Params(Section):
         return _over(self.tune, self.video(video).tune)
 
     def edit_of(self, edit: str) -> Edit:
-        own = self.video_edit(edit).model_dump(exclude={"video", "prompt"}, exclude_none=True)
+        own = self.video_edit(edit).model_dump(exclude={"video", "prompt"}, exclude_none=True, by_alias=True)
         return _over(self.edit, own)
-
-    @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
-        wrong = []
-        for place, check, key in (
-            *((f"videos.{k}.extract", self.extract_of, k) for k in self.videos),
-            *((f"videos.{k}.tune", self.tune_of, k) for k in self.videos),
-            *((f"edits.{k}", self.edit_of, k) for k in self.edits),
-        ):
-            try:
-                check(key)
-            except ValidationError as error:
-                wrong += _complaints(error, type(getattr(self, check.__name__[:-3])), place)
-        for key, edit in self.edits.items():
-            if edit.video not in self.videos:
-                wrong.append(f"edits.{key}.video: there is no video {edit.video!r}{_nearest(edit.video, self.videos)}")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
 
 
 def read_yaml(path: Path) -> Any:
@@ -224,10 +206,16 @@ def load(path: Path = Path("params.yaml")) -> Params:
 
 def check(data: Any, name: str = "params.yaml") -> Params:
     """Check what a params.yaml holds. Raises UserError with all that is wrong."""
+    wrong = []
     try:
-        return Params.model_validate(data)
+        params = Params.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"{name}: " + "; ".join(_complaints(error, Params))) from None
+        wrong = complaints(error, Params)
+    if isinstance(data, dict):
+        wrong += _complaints_about_own_settings(data)
+    if wrong:
+        raise UserError(f"{name}: " + "; ".join(dict.fromkeys(wrong)))
+    return params
 
 
 def check_key(key: str) -> str:
@@ -238,47 +226,44 @@ def check_key(key: str) -> str:
 
 
 def _over(section: S, own: dict[str, Any]) -> S:
-    given = dict(own)
-    if "fps" in given or "stride" in given:  # the video's own rate replaces the section's, of either kind
-        given = {"fps": None, "stride": None, **given}
-    return type(section).model_validate({**section.model_dump(), **given})
+    return type(section).model_validate(_merged(section.model_dump(by_alias=True), own))
+
+
+def _merged(section: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    rate = {"fps", "stride"} if {"fps", "stride"} & own.keys() else set()  # its own rate replaces one of either kind
+    return {**{k: v for k, v in section.items() if k not in rate}, **own}
 
 
 def _known(named: dict[str, V], key: str, kind: str) -> V:
     if key not in named:
-        raise UserError(f"params.yaml has no {kind} {key!r}{_nearest(key, named)}")
+        raise UserError(f"params.yaml has no {kind} {key!r}{nearest(key, named)}")
     return named[key]
 
 
-def _nearest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known) or 'none'}"
-
-
-def _complaints(error: ValidationError, model: type[BaseModel], place: str = "") -> list[str]:
-    """One short sentence for each thing that is wrong."""
+def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
+    """What is wrong with a video's or an edit's own settings over a section, and with the video that an edit names."""
+    videos, edits = _tables(data, "videos"), _tables(data, "edits")
+    own = [(f"videos.{k}.{part}", part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
+    own += [
+        (f"edits.{k}", "edit", {n: x for n, x in e.items() if n not in ("video", "prompt")}) for k, e in edits.items()
+    ]
     said = []
-    for e in error.errors():
-        where = ".".join([*([place] if place else []), *(str(p) for p in e["loc"] if p != "[key]")])
-        if e["type"] == "extra_forbidden":
-            fields = _fields_at(model, e["loc"][:-1])
-            said.append(f"{where}: unknown key{_nearest(str(e['loc'][-1]), fields)}")
-        elif e["type"] == "value_error":
-            said.append(f"{where}: {e['ctx']['error']}" if where else str(e["ctx"]["error"]))
-        elif e["type"] == "missing":
-            said.append(f"{where}: is missing")
-        elif "[key]" in e["loc"] or e["type"] == "string_pattern_mismatch":
-            said.append(f"{where}: {e['input']!r} can't be a name: use 1 to 64 letters, digits, '-' and '_'")
-        else:
-            said.append(f"{where}: {e['msg'][0].lower()}{e['msg'][1:]}, got {e['input']!r}")
+    kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}
+    for place, part, settings in own:
+        section = data.get(part)
+        if settings and isinstance(settings, dict) and isinstance(section, dict):
+            try:
+                kinds[part].model_validate(_merged(section, settings))
+            except ValidationError as error:
+                said += complaints(error, kinds[part], place, only=settings)
+    for key, edit in edits.items():
+        video = edit.get("video")
+        if isinstance(video, str) and KEY.fullmatch(video) and video not in videos:
+            said.append(f"edits.{key}.video: there is no video {video!r}{nearest(video, videos)}")
     return said
 
 
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The names that may stand at a place of params.yaml."""
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        kinds = re.findall(r"tav\.params\.(\w+)", str(field.annotation)) if field else []
-        if kinds:
-            model = globals()[kinds[-1]]
-    return [f.alias or n for n, f in model.model_fields.items()]
+def _tables(data: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
+    """`videos` or `edits` of a file that may be wrong: as much of it as has the right shape."""
+    table = data.get(part)
+    return {k: v for k, v in table.items() if isinstance(v, dict)} if isinstance(table, dict) else {}

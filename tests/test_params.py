@@ -1,0 +1,100 @@
+"""params.yaml: what is right is read whole, what is wrong is told at once and by name."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tav.params import UserError, check, check_key, load, read_yaml
+
+SHIPPED = Path(__file__).parent.parent / "params.yaml"
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    shipped = read_yaml(SHIPPED)
+    video = {"path": "videos/a.mp4", "caption": "a cat", "extract": {}, "tune": {}}
+    return {**shipped, "videos": {"cat": video}, "edits": {"cat--dog": {"video": "cat", "prompt": "a dog"}}}
+
+
+def error_of(data: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as error:
+        check(data)
+    return str(error.value)
+
+
+def test_shipped_file_is_right() -> None:
+    params = load(SHIPPED)
+    assert params.videos
+    assert params.edits
+    for key in params.edits:
+        params.edit_of(key)
+
+
+def test_own_settings_lie_over_the_section(data: dict[str, Any]) -> None:
+    data["videos"]["cat"] |= {"tune": {"steps": 7}, "extract": {"stride": 3}}
+    data["extract"] |= {"fps": 8, "stride": None}
+    data["edits"]["cat--dog"] |= {"strength": 0.5, "from": "noise", "seed": 0}
+    params = check(data)
+    assert params.tune_of("cat").steps == 7
+    assert params.tune_of("cat").seed == params.tune.seed
+    assert (params.extract_of("cat").stride, params.extract_of("cat").fps) == (3, None)
+    edit = params.edit_of("cat--dog")
+    assert (edit.strength, edit.start_from, edit.seed) == (0.5, "noise", 0)
+    assert edit.guidance_scale == params.edit.guidance_scale
+
+
+def test_all_errors_at_once(data: dict[str, Any]) -> None:
+    data["tune"] |= {"step": 3, "learning_rate": "fast"}
+    data["edit"]["strength"] = 1.5
+    data["edits"]["cat--dog"]["video"] = "cta"
+    said = error_of(data)
+    assert "tune.step: unknown key; did you mean 'steps'?" in said
+    assert "tune.learning_rate" in said
+    assert "'fast'" in said
+    assert "edit.strength" in said
+    assert "1.5" in said
+    assert "edits.cat--dog.video: there is no video 'cta'; did you mean 'cat'?" in said
+    assert "\n" not in said
+
+
+def test_own_settings_are_checked_too(data: dict[str, Any]) -> None:
+    data["videos"]["cat"]["tune"] = {"stepz": 3}
+    data["edits"]["cat--dog"]["strength"] = 0
+    said = error_of(data)
+    assert "videos.cat.tune.stepz: unknown key; did you mean 'steps'?" in said
+    assert "edits.cat--dog.strength" in said
+
+
+@pytest.mark.parametrize("key", ["a b", "../a", "a/b", "a;b", "$(touch x)", "", "a.b", "a@b", "ä", "a" * 65, "a\n"])
+def test_odd_names_are_refused(data: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match="can't be a name"):
+        check_key(key)
+    renamed = copy.deepcopy(data)
+    renamed["videos"][key] = renamed["videos"].pop("cat")
+    assert "can't be a name" in error_of(renamed)
+
+
+def test_two_rates_are_refused(data: dict[str, Any]) -> None:
+    data["extract"] |= {"fps": 8, "stride": 2}
+    assert "set one to null" in error_of(data)
+
+
+def test_exponent_without_dot_is_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("rate: 4e-4\nflag: on\n")
+    assert read_yaml(file) == {"rate": 4e-4, "flag": "on"}
+
+
+@pytest.mark.parametrize(("text", "said"), [("a: [", "is not YAML"), ("", "params.yaml"), ("- 1", "params.yaml")])
+def test_broken_file(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=said):
+        load(file)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run this in the project's folder"):
+        load(tmp_path / "params.yaml")
