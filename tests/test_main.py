@@ -1,0 +1,83 @@
+"""What a person sees of `tav`: help at once, one line for an error they can mend, no half-written files."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tav.__main__ import explain
+from tav.params import UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+def tav(*args: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tav", *args]
+    return subprocess.run(command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=120)
+
+
+def error_of(*args: str, cwd: Path = ROOT) -> str:
+    done = tav(*args, cwd=cwd)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    return tmp_path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from tav.__main__ import app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "diffusers", "transformers", "mlflow", "prefect", "dvc"} & set(done.stdout.split())
+    assert "add" in tav("--help").stdout
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    assert "run this in the project's folder" in error_of("tune", "cat", cwd=tmp_path)
+
+
+def test_unknown_video_names_the_nearest(project: Path) -> None:
+    known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
+    assert f"did you mean '{known}'?" in error_of("extract", known[:-1], cwd=project)
+
+
+def test_odd_name(project: Path) -> None:
+    assert "can't be a name" in error_of("extract", "../x", cwd=project)
+
+
+@pytest.mark.parametrize("stage", ["caption", "tune", "invert"])
+def test_stage_without_what_comes_before(project: Path, stage: str) -> None:
+    known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
+    said = error_of(stage, known, cwd=project)
+    assert f"artifacts/extract/{known}" in said
+    assert "dvc repro" in said
+    assert not list(project.glob("artifacts/*/*/*"))
+
+
+def test_second_run_of_one_stage(project: Path) -> None:
+    known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
+    (project / ".dvc/tmp").mkdir(parents=True)
+    with FileLock(project / f".dvc/tmp/extract@{known}.lock"):
+        assert "is running already" in error_of("extract", known, cwd=project)
+
+
+def test_traceback_when_asked(project: Path) -> None:
+    done = tav("extract", "nobody", cwd=project, TAV_TRACEBACK="1")
+    assert "Traceback" in done.stderr
+
+
+def test_explained_errors() -> None:
+    assert "disk is full" in str(explain(OSError(errno.ENOSPC, "No space left on device")))
+    assert "gradient_checkpointing" in str(explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
+    assert explain(UserError("a\n b")) == "a b"
+    assert explain(RuntimeError("shape mismatch")) is None
