@@ -4,7 +4,8 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ import typer
 from tav.params import Params, UserError, check_key, load
 
 if TYPE_CHECKING:
-    from tav.stages import Progress, Run
+    from tav.stages import OnProgress, Progress
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 100x on a busy machine
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -68,11 +69,10 @@ def run_stage(stage: str, key: str = "") -> None:
     params = load()
     if key:
         check_key(key)
-    run: Callable[[Params, str], Run] = importlib.import_module(f"tav.stages.{stage}").run
+    run = importlib.import_module(f"tav.stages.{stage}").run
     name = f"{stage}@{key}" if key else stage
-    with _alone(name), guard(stage, key), _log(params, stage, key) as log:
-        for progress in _bar(run(params, key), name):
-            log(progress)
+    with _alone(name), guard(stage, key), _log(params, stage, key) as log, _bar(name) as draw:
+        run(params, key, lambda progress: (draw(progress), log(progress)))
 
 
 @contextmanager
@@ -97,24 +97,19 @@ def _log(params: Params, stage: str, key: str) -> Any:
     return live_tuning(params, key)
 
 
-def _bar(run: "Run", name: str) -> "Iterator[Progress]":
-    """Draw how far it is and the time left: a bar on a screen, a line now and then in a log."""
-    import time
-
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+@contextmanager
+def _bar(name: str) -> "Iterator[OnProgress]":
+    """Shows how far it is and the time left: a bar on a screen, a line now and then in a log."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     start = said = time.monotonic()
-    with Progress(*columns, TextColumn("{task.fields[values]}"), disable=not sys.stderr.isatty()) as bar:
+    with Bar(*columns, TextColumn("{task.fields[values]}"), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=None, values="")
-        for progress in run:
+
+        def draw(progress: "Progress") -> None:
+            nonlocal said
             values = "  ".join(f"{k} {v:.4g}" for k, v in progress.values.items())
             bar.update(task, completed=progress.done, total=progress.total, values=values)
             now = time.monotonic()
@@ -122,7 +117,8 @@ def _bar(run: "Run", name: str) -> "Iterator[Progress]":
                 left = (now - start) / progress.done * (progress.total - progress.done)
                 print(f"{name} {progress.done}/{progress.total}, {left:.0f} s left  {values}", flush=True)
                 said = now
-            yield progress
+
+        yield draw
 
 
 @app.command()
