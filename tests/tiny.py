@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = "a an the is on in of with and man dog cat car skiing running riding snow beach forest red blue".split()
+WORDS = ("a", "an", "the", "is", "on", "in", "of", "with", "man", "dog", "cat", "skiing", "running", "beach", "red")
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -98,8 +98,13 @@ def tiny_clip(folder: Path, *, seed: int = 0) -> Path:
 def tiny_blip2(folder: Path, *, seed: int = 0) -> Path:
     """A Blip2ForConditionalGeneration (OPT) with its processor; its captions are noise, but its classes are real."""
     import torch
-    from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor, BlipImageProcessorPil
-    from transformers import PreTrainedTokenizerFast
+    from transformers import (
+        Blip2Config,
+        Blip2ForConditionalGeneration,
+        Blip2Processor,
+        BlipImageProcessorPil,
+        PreTrainedTokenizerFast,
+    )
 
     torch.manual_seed(seed)
     width = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}

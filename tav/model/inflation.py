@@ -1,0 +1,171 @@
+"""A pretrained image UNet becomes a video UNet, in place (paper, section 4.1).
+
+Frames are folded into the batch: every tensor is `(b f) c h w`. Small subclasses are swapped in with
+`module.__class__`, so that no parameter is renamed and whatever works on the image UNet works on the video UNet.
+
+| official code (showlab/Tune-A-Video @7d4a89a, tuneavideo/models) | here |
+| --- | --- |
+| resnet.py, GroupNorm on `b c f h w`; unet.py, conv_norm_out | VideoGroupNorm |
+| attention.py, SparseCausalAttention | SparseCausalAttention |
+| attention.py, BasicTransformerBlock: attn_temp after the feed-forward | InflatedTransformerBlock |
+| attention.py, attn_temp | TemporalAttention |
+"""
+
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D", "UNetMidBlock2DCrossAttn", "UpBlock2D", "CrossAttnUpBlock2D"}
+
+
+class VideoGroupNorm(nn.GroupNorm):
+    """Group norm whose statistics run over all frames of a video. (b f) c h w in and out."""
+
+    num_frames: int
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        video = rearrange(hidden_states, "(b f) c h w -> b c f h w", f=self.num_frames)
+        return rearrange(super().forward(video), "b c f h w -> (b f) c h w")
+
+
+class SparseCausalAttention(Attention):  # type: ignore[misc]
+    """Self-attention of each frame to frame 0 and to the frame before it (paper, equation 4). (b f) n d in and out.
+
+    It has its own forward: a processor may be replaced by another that knows nothing of frames.
+    Each frame's keys and values are projected once and then gathered.
+    """
+
+    num_frames: int
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
+        if encoder_hidden_states is not None or attention_mask is not None:
+            raise ValueError("sparse-causal attention got a context or a mask; expected neither: it attends to frames")
+        query = self.to_q(hidden_states)
+        key, value = (first_and_former_frame(to(hidden_states), self.num_frames) for to in (self.to_k, self.to_v))
+        output: Tensor = self.to_out[0](attention(query, key, value, self.heads))
+        return output
+
+
+class TemporalAttention(nn.Module):
+    """Self-attention along the frames at each place of the picture (paper, section 4.1). (b f) n d in and out.
+
+    Starts as zero, so that an inflated UNet starts as the image UNet. The official code zeroes the output's weight
+    only and leaves its bias at random.
+    """
+
+    num_frames: int
+
+    def __init__(self, width: int, heads: int, inner_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q = nn.Linear(width, inner_width, bias=False)
+        self.to_k = nn.Linear(width, inner_width, bias=False)
+        self.to_v = nn.Linear(width, inner_width, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(inner_width, width)])
+        for parameter in self.to_out.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        tokens = rearrange(hidden_states, "(b f) n d -> (b n) f d", f=self.num_frames)
+        output: Tensor = self.to_out[0](attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), self.heads))
+        return rearrange(output, "(b n) f d -> (b f) n d", n=hidden_states.shape[1])
+
+
+class InflatedTransformerBlock(BasicTransformerBlock):  # type: ignore[misc]
+    """The image model's block, then temporal attention. (b f) n d in and out."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        hidden_states: Tensor = super().forward(*args, **kwargs)
+        temporal: Tensor = self.attn_temp(self.norm_temp(hidden_states))
+        return hidden_states + temporal
+
+
+def first_and_former_frame(frames: Tensor, num_frames: int) -> Tensor:
+    """(b f) n d -> (b f) (2 n) d: for each frame the tokens of frame 0, then of the frame before (frame 0: itself)."""
+    video = rearrange(frames, "(b f) n d -> b f n d", f=num_frames)
+    first = video[:, :1].expand_as(video)
+    former = video[:, [max(0, frame - 1) for frame in range(num_frames)]]
+    return rearrange([first, former], "two b f n d -> (b f) (two n) d")
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Scaled dot-product attention. query b n d; key, value b m d; returns b n d."""
+    query, key, value = (rearrange(tokens, "b n (h d) -> b h n d", h=heads) for tokens in (query, key, value))
+    return rearrange(functional.scaled_dot_product_attention(query, key, value), "b h n d -> b n (h d)")
+
+
+def inflate(unet: UNet2DConditionModel, num_frames: int = 1, *, seed: int = 0) -> UNet2DConditionModel:
+    """Make an image UNet a video UNet, in place, and return it.
+
+    Adds `attn_temp` and `norm_temp` to each transformer block, in the UNet's dtype and on its device. Until it is
+    tuned, temporal attention adds zero; group norms over the video and sparse-causal attention differ from the image
+    UNet at once, save for a video of equal frames or of one frame.
+
+    Args:
+        unet: of Stable Diffusion 1, 2 or XL, loaded.
+        num_frames: frames of a video; `set_num_frames` changes it.
+        seed: of the new projections' weights. The global random state is neither read nor changed.
+
+    Raises:
+        TypeError: another kind of model.
+        ValueError: inflated already.
+    """
+    _check(unet)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for module in list(unet.modules()):
+            if isinstance(module, ResnetBlock2D):
+                module.norm1.__class__ = module.norm2.__class__ = VideoGroupNorm
+            elif isinstance(module, BasicTransformerBlock):
+                _inflate_block(module)
+    unet.conv_norm_out.__class__ = VideoGroupNorm
+    unet._repeated_blocks = unet._no_split_modules = ["InflatedTransformerBlock"]  # of compile and of device_map
+    set_num_frames(unet, num_frames)
+    return unet
+
+
+def set_num_frames(unet: nn.Module, num_frames: int) -> None:
+    """Say how many frames a video has, in place. A batch holds `b * num_frames` pictures, video by video."""
+    if num_frames < 1:
+        raise ValueError(f"num_frames is {num_frames}; expected 1 or more")
+    for module in unet.modules():
+        if isinstance(module, VideoGroupNorm | SparseCausalAttention | TemporalAttention):
+            module.num_frames = num_frames
+
+
+def is_inflated(unet: nn.Module) -> bool:
+    return any(isinstance(module, InflatedTransformerBlock) for module in unet.modules())
+
+
+def _check(unet: nn.Module) -> None:
+    expected = "expected the UNet2DConditionModel of Stable Diffusion 1, 2 or XL"
+    if not isinstance(unet, UNet2DConditionModel):
+        raise TypeError(f"inflate got a {type(unet).__name__}; {expected}")
+    config = unet.config
+    odd = {*config.down_block_types, config.mid_block_type, *config.up_block_types} - BLOCKS
+    if odd or unet.conv_norm_out is None:
+        raise TypeError(f"inflate got a UNet with {', '.join(sorted(map(str, odd))) or 'no conv_norm_out'}; {expected}")
+    if is_inflated(unet):
+        raise ValueError("the UNet is inflated already; set_num_frames changes the number of frames")
+
+
+def _inflate_block(block: BasicTransformerBlock) -> None:
+    to_q = block.attn1.to_q
+    block.__class__ = InflatedTransformerBlock
+    block.attn1.__class__ = SparseCausalAttention
+    attn_temp = TemporalAttention(to_q.in_features, block.attn1.heads, to_q.out_features)
+    block.attn_temp = attn_temp.to(to_q.weight)
+    block.norm_temp = nn.LayerNorm(to_q.in_features).to(to_q.weight)
