@@ -62,7 +62,7 @@ def _video_key(data: Any, source: Path, name: str | None) -> str:
     same = [k for k, v in data["videos"].items() if Path(v["path"]).resolve() == source.resolve()]
     if same and name in (None, same[0]):
         return str(same[0])
-    key = check_key(name) if name is not None else _slug(source.stem)
+    key = check_key(name if name is not None else _slug(source.stem))
     if key in data["videos"]:
         there = data["videos"][key]["path"]
         if not source.is_dir() and Path(there).is_file() and Path(there).read_bytes() == source.read_bytes():
@@ -73,7 +73,7 @@ def _video_key(data: Any, source: Path, name: str | None) -> str:
 
 def _edit_key(data: Any, video: str, prompt: str) -> str:
     """`VIDEO--PROMPT` in the letters of a key, and a number where that is taken."""
-    stem = f"{video}--{_slug(prompt)}"[:60].rstrip("-_")
+    stem = f"{video}--{_slug(prompt) or 'edit'}"[:60].rstrip("-_")
     taken, n = stem, 2
     while taken in data["edits"]:
         taken, n = f"{stem}-{n}", n + 1
@@ -85,10 +85,8 @@ def _has_edit(data: Any, video: str, prompt: str) -> bool:
 
 
 def _slug(text: str) -> str:
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-").lower()[:40].rstrip("-")
-    if not slug:
-        raise UserError(f"{text!r} has no letter or digit to make a name of: give a --name")
-    return slug
+    """A text in the letters of a key; "" when it has none of them."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-").lower()[:40].rstrip("-")
 
 
 def _plain(data: Any) -> Any:

@@ -4,6 +4,8 @@ All that is wrong with a file is told at once. Nothing heavy is imported here.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -25,6 +27,15 @@ V = TypeVar("V")
 
 class UserError(Exception):
     """What a person can mend: says what was got, what was expected and what to do, in one line."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the model's code refuses, as an error for the person."""
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
 
 
 class Section(BaseModel):
@@ -58,6 +69,11 @@ class Base(Model):
     """The text-to-image model that is tuned."""
 
     loras: tuple[Lora, ...] = Field(default=(), strict=False)
+
+    @property
+    def fused(self) -> list[tuple[str, float]]:
+        """The LoRAs as the model's code takes them."""
+        return [(lora.path, lora.scale) for lora in self.loras]
 
 
 class Extract(Section):

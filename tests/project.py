@@ -1,0 +1,45 @@
+"""A project folder as a user has it, with tiny models: real files, real classes, random weights."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from tiny import tiny_blip2, tiny_clip, tiny_stable_diffusion, tiny_video
+
+ROOT = Path(__file__).parent.parent
+
+
+def tiny_params(models: Path) -> dict[str, Any]:
+    """params.yaml's content: one video of four frames, one edit, two steps of everything."""
+    data: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    data["videos"] = {"cat": {"path": "videos/cat.mp4", "caption": "a cat running", "extract": {}, "tune": {}}}
+    data["edits"] = {"cat--dog": {"video": "cat", "prompt": "a dog running"}}
+    data["base"]["path"] = str(models / "stable-diffusion")
+    data["evaluate"]["clip"]["path"] = str(models / "clip")
+    data["caption"]["model"]["path"] = str(models / "blip2")
+    data["extract"] |= {"num_frames": 4, "size": 32, "fps": None, "stride": None}
+    data["tune"] |= {"steps": 4, "checkpoint_every": 2, "save_precision": "fp32", "sample_every": None}
+    data["invert"] |= {"num_inference_steps": 2}
+    return data
+
+
+def make_models(folder: Path) -> Path:
+    tiny_stable_diffusion(folder / "stable-diffusion")
+    tiny_clip(folder / "clip")
+    tiny_blip2(folder / "blip2")
+    return folder
+
+
+def make_project(folder: Path, models: Path, *, audio: bool = False) -> dict[str, Any]:
+    """Write videos/cat.mp4, params.yaml and dvc.yaml. Returns params.yaml's content."""
+    (folder / "videos").mkdir(parents=True)
+    tiny_video(folder / "videos/cat.mp4", width=64, height=48, num_frames=16, audio=audio)
+    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    data = tiny_params(models)
+    write_params(folder, data)
+    return data
+
+
+def write_params(folder: Path, data: dict[str, Any]) -> None:
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(data, file)
