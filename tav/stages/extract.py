@@ -1,0 +1,81 @@
+"""extract: a video -> its frames at the model's size, where they came from, and the sound of the same span."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tav.artifacts import artifact, atomic, write_frames, write_json
+from tav.params import Extract, Params, UserError
+from tav.stages import OnProgress, Progress
+from tav.video import (
+    IMAGE_FPS,
+    Picked,
+    Span,
+    VideoInfo,
+    cadence,
+    fitted_size,
+    frame_times,
+    iter_frames,
+    pick_frames,
+    probe,
+    resize,
+    write_audio,
+)
+
+
+def pick(path: Path, info: VideoInfo, extract: Extract) -> list[Picked]:
+    """The frames that the settings ask for. Raises UserError: too few, or a damaged one before the last of them."""
+    picked = pick_frames(
+        frame_times(path, info.fps),
+        info.fps,
+        num_frames=extract.num_frames,
+        start=extract.start,
+        fps=extract.fps,
+        stride=extract.stride,
+    )
+    if len(picked) < extract.num_frames:
+        rate = f"{extract.fps:g} a second" if extract.fps else f"with a stride of {extract.stride or 1}"
+        length = f" ({info.duration:.2f} s)" if info.duration else ""
+        raise UserError(
+            f"{path} is too short: it has {info.num_frames} frames at {info.fps:.4g} a second{length}. "
+            f"{extract.num_frames} frames from {extract.start:g} s on, {rate}, were asked for and {len(picked)} are there: "
+            "set a smaller extract.num_frames, start or stride, or a higher fps"
+        )
+    return picked
+
+
+def covered(picked: list[Picked], fps: float) -> Span:
+    """The seconds of the source that the picked frames show when they play at `fps`."""
+    return Span(picked[0].time, picked[0].time + len(picked) / fps)
+
+
+def run(params: Params, key: str, on_progress: OnProgress) -> None:
+    """Writes `frames/`, `source.json` and, where the source has sound, `audio.flac`. Raises UserError."""
+    extract, path = params.extract_of(key), Path(params.video(key).path)
+    info = probe(path, extract.fps or IMAGE_FPS)
+    size = fitted_size(info.width, info.height, extract.size)
+    picked = pick(path, info, extract)
+    fps = cadence(picked, info.fps, fps=extract.fps, stride=extract.stride)
+    span = covered(picked, fps)
+    source = {
+        "path": str(path),
+        "width": info.width,  # of the source, as shown
+        "height": info.height,
+        "video": asdict(info),
+        "indices": [frame.index for frame in picked],
+        "span": asdict(span),
+        "fps": fps,  # of the picked frames, and so of what is made of them
+        "size": size,
+        "fit": extract.fit,
+    }
+    frames = []
+    for frame in iter_frames(path, [frame.index for frame in picked], info.reader):
+        frames.append(resize(frame[None], *size, extract.fit))
+        on_progress(Progress(len(frames), len(picked)))
+    with atomic(artifact("extract", key)) as folder:
+        folder.mkdir()
+        write_frames(folder / "frames", np.concatenate(frames))
+        if info.has_audio:
+            write_audio(folder / "audio.flac", path, span)
+        write_json(folder / "source.json", source)
