@@ -61,7 +61,7 @@ def save_tuned_weights(
         dtype: of the file; None keeps the tensors' own.
         metadata: more for the file's header.
     """
-    tensors = {name: tensor.to("cpu", dtype or tensor.dtype) for name, tensor in _saved_tensors(unet).items()}
+    tensors = {name: tensor.to("cpu", dtype or tensor.dtype) for name, tensor in saved_tensors(unet).items()}
     header = {"base_name": base.name, "base_revision": base.revision or "", "base_sha256": base.sha256}
     write_safetensors(tensors, path, {**(metadata or {}), **header, "format": "pt", "kind": "tuned_weights"})
 
@@ -86,7 +86,7 @@ def load_tuned_weights(unet: UNet2DConditionModel, path: Path, *, base: BaseIden
         raise ValueError(f"{path} was tuned from {got}, but the base is {expected}: use that base, or tune again")
     if not is_inflated(unet):
         inflate(unet)
-    put_tensors(_saved_tensors(unet), tensors, path)
+    put_tensors(saved_tensors(unet), tensors, path)
 
 
 def put_tensors(parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path) -> None:
@@ -130,7 +130,8 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping
         partial.unlink(missing_ok=True)
 
 
-def _saved_tensors(unet: nn.Module) -> dict[str, Tensor]:
+def saved_tensors(unet: nn.Module) -> dict[str, Tensor]:
+    """What a file of tuned weights holds, by name: the tuned parameters and norm_temp, not copied."""
     named = unet.named_parameters()
     return {name: parameter.detach() for name, parameter in named if TUNED.search(name) or TEMPORAL.search(name)}
 

@@ -1,0 +1,100 @@
+"""A tuning run on disk: one safetensors file a checkpoint, with all that the run needs to go on bit for bit."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tav.model.tuned_weights import put_tensors, read_safetensors, write_safetensors
+
+
+@dataclass(frozen=True)
+class Step:
+    step: int
+    """From 1."""
+    loss: float
+    grad_norm: float
+    """Of all tuned tensors together, before clipping."""
+    lr: float
+    """Of the queries."""
+    seconds: float
+    replayed: bool = False
+    """Told again from the checkpoint that the run goes on from."""
+
+
+@dataclass
+class Run:
+    """The state of a tuning run."""
+
+    parameters: dict[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    scaler: Any
+    """GradScaler; does nothing but in fp16."""
+    generator: torch.Generator
+    history: list[Step] = field(default_factory=list)
+    """The steps done."""
+    moved: set[str] = field(default_factory=set)
+    """Names of the parameters that have had a gradient other than zero."""
+
+
+def fingerprint(settings: Any, tensors: Iterable[Tensor]) -> str:
+    """Hash of what makes a run: its settings (a dataclass) and what it starts from."""
+    free = {"checkpoint_every", "keep_checkpoints"}
+    made_of = {entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in free}
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save_checkpoint(run: Run, folder: Path, mark: str, *, keep: int) -> None:
+    """Write the run's state, atomically, and delete all but the last `keep` checkpoints."""
+    tensors: dict[str, Tensor] = {f"parameter.{name}": tensor.detach() for name, tensor in run.parameters.items()}
+    for index, state in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    tensors["generator"] = run.generator.get_state()
+    header = {
+        "fingerprint": mark,
+        "history": json.dumps([asdict(step) for step in run.history]),
+        "scaler": json.dumps(run.scaler.state_dict()),
+    }
+    write_safetensors(tensors, folder / f"step-{len(run.history):06d}.safetensors", header)
+    for old in _newest_first(folder)[keep:]:
+        old.unlink()
+
+
+def resume(run: Run, folder: Path, mark: str) -> None:
+    """Put the run into the state of the last checkpoint that is whole and of this run, if there is one; in place."""
+    for path in _newest_first(folder):
+        try:
+            header, tensors = read_safetensors(path)
+        except ValueError:
+            continue
+        if header.get("fingerprint") == mark:
+            return _restore(run, path, header, tensors)
+
+
+def _restore(run: Run, path: Path, header: dict[str, str], tensors: dict[str, Tensor]) -> None:
+    put_tensors(
+        {f"parameter.{name}": tensor for name, tensor in run.parameters.items()},
+        {name: tensor for name, tensor in tensors.items() if name.startswith("parameter.")},
+        path,
+    )
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = tensor
+    run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
+    run.generator.set_state(tensors["generator"])
+    run.scaler.load_state_dict(json.loads(header["scaler"]))
+    run.history = [Step(**step) for step in json.loads(header["history"])]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)

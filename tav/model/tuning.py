@@ -1,0 +1,209 @@
+"""One-shot tuning (paper, section 4.2; official train_tuneavideo.py): a generator of steps.
+
+Whoever runs it draws the bar, writes loss.csv and logs. What does not change from step to step is computed before:
+the posterior of the latents and the text embeddings are arguments.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tav.latents import Moments, sample_latents
+from tav.model.checkpoints import Run, Step, fingerprint, resume, save_checkpoint
+from tav.model.ddim import Condition, predict_noise
+from tav.model.inflation import is_inflated
+from tav.model.pretrained import ddim_scheduler
+from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+STEPS_TO_MOVE = 5
+"""Temporal attention's inner projections get a gradient only when its output has left zero, so not in step 1."""
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Defaults are the official configs' (configs/*.yaml) where these have the knob."""
+
+    steps: int = 500
+    learning_rate: float = 3e-5
+    """Of the queries; of temporal attention too, unless it has its own."""
+    temporal_learning_rate: float | None = None
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up. Linear and cosine end at 0."""
+    warmup_steps: int = 0
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the forward pass (autocast). The tuned weights are float32 all the same."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, more time, the same gradients."""
+    official_checkpointing: bool = False
+    """Leave the down blocks untrained, as the official code's reentrant checkpointing does without a word."""
+    seed: int = 33
+    checkpoint_every: int = 100
+    keep_checkpoints: int = 2
+
+
+def tune(
+    unet: Any,
+    scheduler: Any,
+    moments: Moments,
+    prompt_embeds: Tensor,
+    settings: TuneSettings,
+    *,
+    checkpoint_dir: Path | None = None,
+    condition: Condition | None = None,
+) -> Iterator[Step]:
+    """Tune an inflated UNet on one video, in place: a step each time the next item is asked for.
+
+    Each step draws a sample of the latents' posterior, noise and one timestep, from a generator of its own. With a
+    `checkpoint_dir`, a run that was stopped goes on from its last checkpoint, tells the steps before it again, and
+    ends with the very weights of a run that was not stopped. Checkpoints of other settings or data are not used.
+
+    Args:
+        unet: inflated. Its tuned parameters become float32, all others are frozen.
+        scheduler: the model's, of any class: its noise levels and prediction_type count.
+        moments: posterior of the video's latents, f c h w, from `encode_moments`.
+        prompt_embeds: 1 n d, of the source prompt.
+        settings: see TuneSettings.
+        checkpoint_dir: None writes and reads no checkpoints.
+        condition: SDXL only.
+
+    Raises:
+        ValueError: the UNet is not inflated; a tuned tensor gets no gradient.
+        FloatingPointError: a loss or gradient is not finite; names step and tensor.
+    """
+    parameters = trainable_parameters(unet, settings)
+    scheduler, device = ddim_scheduler(scheduler), unet.device
+    moments, prompt_embeds = Moments(*(part.to(device) for part in moments)), prompt_embeds.to(device)
+    run = start_run(parameters, settings, device)
+    mark = fingerprint(settings, [*parameters.values(), *moments, prompt_embeds])
+    if checkpoint_dir:
+        resume(run, checkpoint_dir, mark)
+    yield from (replace(step, replayed=True) for step in run.history)
+    for number in range(len(run.history) + 1, settings.steps + 1):
+        began = time.perf_counter()
+        latents, noise, timestep = draw(scheduler, moments, run.generator)
+        with torch.autocast(device.type, DTYPES[settings.precision], enabled=settings.precision != "fp32"):
+            loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompt_embeds, condition)
+        grad_norm = update(run, number, loss, settings)
+        lr = run.optimizer.param_groups[0]["lr"]
+        run.history.append(Step(number, loss.item(), grad_norm, lr, time.perf_counter() - began))
+        if checkpoint_dir and number % settings.checkpoint_every == 0:
+            save_checkpoint(run, checkpoint_dir, mark, keep=settings.keep_checkpoints)
+        yield run.history[-1]
+
+
+def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Parameter]:
+    """Freeze a UNet but for its tuned parameters, which become float32, in place; and set its checkpointing."""
+    if not is_inflated(unet):
+        raise ValueError("tune got an image UNet; expected an inflated one: call inflate(unet) first")
+    parameters = {
+        name: parameter
+        for name, parameter in tuned_parameters(unet).items()
+        if not (settings.official_checkpointing and name.startswith("down_blocks."))
+    }
+    unet.requires_grad_(False)
+    for parameter in parameters.values():
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+    if settings.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()  # diffusers' own is non-reentrant
+    else:
+        unet.disable_gradient_checkpointing()
+    return parameters
+
+
+def start_run(parameters: dict[str, nn.Parameter], settings: TuneSettings, device: torch.device) -> Run:
+    groups = temporal_and_query_groups(parameters, settings.learning_rate, settings.temporal_learning_rate)
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    optimizer = torch.optim.AdamW(
+        groups, betas=settings.betas, eps=settings.epsilon, weight_decay=settings.weight_decay, fused=True
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+    return Run(parameters, optimizer, scaler, torch.Generator().manual_seed(settings.seed))
+
+
+def draw(scheduler: Any, moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What a step is about: latents of the video (f c h w), noise of their shape, and one timestep (1)."""
+    latents = sample_latents(moments, generator)
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+    timestep = torch.randint(scheduler.config.num_train_timesteps, (1,), generator=generator)
+    return latents, noise, timestep.to(latents.device)
+
+
+def denoising_loss(
+    unet: Any,
+    scheduler: Any,
+    latents: Tensor,
+    noise: Tensor,
+    timestep: Tensor,
+    prompt_embeds: Tensor,
+    condition: Condition | None = None,
+) -> Tensor:
+    """Mean squared error of the predicted noise, or v (paper, equation 3). latents, noise (b f) c h w; timestep b."""
+    per_frame = timestep.repeat_interleave(len(latents) // len(timestep))
+    noisy = scheduler.add_noise(latents, noise, per_frame)
+    prediction_type = scheduler.config.prediction_type
+    if prediction_type not in {"epsilon", "v_prediction"}:
+        raise ValueError(f"the model's prediction_type is {prediction_type}; expected epsilon or v_prediction")
+    target = noise if prediction_type == "epsilon" else scheduler.get_velocity(latents, noise, per_frame)
+    return functional.mse_loss(predict_noise(unet, noisy, timestep, prompt_embeds, condition), target)
+
+
+def update(run: Run, number: int, loss: Tensor, settings: TuneSettings) -> float:
+    """One step of the optimizer, in place. Returns the gradients' norm before clipping."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * rate_factor(number, settings)
+    run.scaler.scale(loss).backward()
+    run.scaler.unscale_(run.optimizer)
+    if number <= STEPS_TO_MOVE:
+        _check_moving(run, number)
+    grad_norm = nn.utils.clip_grad_norm_(run.parameters.values(), settings.max_grad_norm)
+    _check_finite(run, number, loss, grad_norm)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.zero_grad()
+    return grad_norm.item()
+
+
+def rate_factor(number: int, settings: TuneSettings) -> float:
+    """Share of the learning rate that step `number` (from 1) is taken with."""
+    if number <= settings.warmup_steps:
+        return number / settings.warmup_steps
+    left = (settings.steps - number) / (settings.steps - settings.warmup_steps)
+    return {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[settings.lr_schedule]
+
+
+def _check_moving(run: Run, number: int) -> None:
+    """No tuned tensor is without a gradient, and in a few steps each gets one that is not zero."""
+    for name, parameter in run.parameters.items():
+        if parameter.grad is None:
+            raise ValueError(f"step {number}: {name} gets no gradient, so it would not be tuned; is it in the graph?")
+        if parameter.grad.any():
+            run.moved.add(name)
+    still = [name for name in run.parameters if name not in run.moved]
+    if still and number == STEPS_TO_MOVE:
+        raise ValueError(f"after {number} steps {len(still)} tuned tensors have had no gradient, the first {still[0]}")
+
+
+def _check_finite(run: Run, number: int, loss: Tensor, grad_norm: Tensor) -> None:
+    """fp16 may overflow now and then, which the scaler answers with a smaller scale, but not for ever."""
+    if loss.isfinite() and (grad_norm.isfinite() or (run.scaler.is_enabled() and run.scaler.get_scale() > 1)):
+        return
+    tensors = [(name, tensor) for name, p in run.parameters.items() for tensor in (p, p.grad) if tensor is not None]
+    name = next((name for name, tensor in tensors if not tensor.isfinite().all()), "none of the tuned tensors")
+    raise FloatingPointError(
+        f"step {number}: loss {loss.item()}, gradient norm {grad_norm.item()}; the first tensor that is not finite "
+        f"is {name}. A lower learning rate or precision fp32 may help"
+    )
