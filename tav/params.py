@@ -34,7 +34,7 @@ def told() -> Iterator[None]:
     """What the model's code refuses, as an error for the person."""
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
         raise UserError(str(error)) from error
 
 

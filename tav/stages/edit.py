@@ -1,0 +1,96 @@
+"""Stage edit: inverted latents, tuned weights, prompt -> edited video (paper, section 4.2)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
+from tav.params import Edit, Params, told
+from tav.stages import OnProgress, Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+def first_step(strength: float, num_inference_steps: int) -> int:
+    """The first step that is denoised. Of 50 steps, strength 1.0 starts at 0 and 0.5 at 25."""
+    return num_inference_steps - max(1, min(num_inference_steps, int(num_inference_steps * strength + 1e-6)))
+
+
+def start_latents(inverted: "Tensor", settings: Edit, scheduler: Any) -> "Tensor":
+    """Latents to start from: float32 (f c h w).
+
+    inverted: (steps + 1, f, c, h, w), the clean latents first. `from: noise` takes none of the inversion: pure noise,
+    or for a strength below 1 the clean latents with that step's share of noise (as SDEdit does).
+    """
+    import torch
+
+    steps = len(inverted) - 1
+    start = first_step(settings.strength, steps)
+    if settings.start_from == "inversion":
+        return inverted[steps - start]
+    noise = torch.randn(inverted.shape[1:], generator=torch.Generator().manual_seed(settings.seed))
+    if start == 0:
+        return noise
+    scheduler.set_timesteps(steps)
+    noised: Tensor = scheduler.add_noise(inverted[0], noise, scheduler.timesteps[start : start + 1])
+    return noised
+
+
+def run(params: Params, key: str, on_progress: OnProgress) -> None:
+    """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
+    asked, settings = params.video_edit(key), params.edit_of(key)
+    source_frames = read_frames(artifact("extract", asked.video, "frames"))
+    source = read_json(artifact("extract", asked.video, "source.json"))
+    inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
+
+    from tav.latents import decode
+    from tav.model.ddim import ddim_sample, encode_prompts
+    from tav.model.device import best_device
+    from tav.model.pretrained import identity, load_pipeline
+    from tav.model.tuned_weights import load_tuned_weights
+
+    base, device = params.base, best_device()
+    with told():
+        pipe = load_pipeline(base.source, revision=base.revision, loras=base.fused, device=device)
+        weights = artifact("tune", asked.video, "weights.safetensors")
+        load_tuned_weights(pipe.unet, weights, base=identity(base.source, base.revision, loras=base.fused))
+    prompts = [settings.negative_prompt, asked.prompt]
+    negative_embeds, prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, prompts).split(1)
+    latents = ddim_sample(
+        pipe.unet,
+        pipe.scheduler,
+        start_latents(inverted, settings, pipe.scheduler).to(device),
+        prompt_embeds,
+        negative_embeds,
+        num_inference_steps=len(inverted) - 1,
+        guidance_scale=settings.guidance_scale,
+        start=first_step(settings.strength, len(inverted) - 1),
+        on_step=lambda done, total: on_progress(Progress(done, total)),
+    )
+    frames = decode(pipe.vae, latents)
+    audio = artifact("extract", asked.video, "audio.flac")
+    _write(key, frames, source, source_frames, audio, asked.prompt, settings)
+
+
+def _write(
+    key: str,
+    frames: "np.ndarray",
+    source: dict[str, Any],
+    source_frames: "np.ndarray",
+    audio: Path,
+    prompt: str,
+    settings: Edit,
+) -> None:
+    """All that the stage makes, as one folder: whole or not there."""
+    from tav.video import unfit, write_contact_sheet, write_gif, write_mp4
+
+    shown = frames
+    if settings.output_size == "source":
+        shown = unfit(frames, source["width"], source["height"], source["fit"])
+    with atomic(artifact("edit", key)) as folder:
+        write_frames(folder / "frames", frames)
+        write_mp4(folder / "video.mp4", shown, source["fps"], audio_from=audio if audio.exists() else None)
+        write_gif(folder / "preview.gif", shown, source["fps"])
+        write_contact_sheet(folder / "sheet.png", [source_frames, frames], ["source", prompt])
+        write_json(folder / "edit.json", {"prompt": prompt, **settings.model_dump(by_alias=True)})

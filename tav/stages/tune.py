@@ -1,0 +1,152 @@
+"""Stage tune: frames, source prompt -> tuned weights, loss curve, samples (paper, section 4.2)."""
+
+import csv
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tav.artifacts import artifact, atomic, read_frames, read_json, write_json
+from tav.params import Params, Tune, told
+from tav.stages import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from tav.latents import Moments
+    from tav.model.tuning import Step, TuneSettings
+
+CHECKPOINTS = Path("checkpoints")
+"""Outside the stage's outputs, which DVC deletes before a run."""
+COLUMNS = ("step", "loss", "lr", "grad_norm", "seconds")
+
+
+def run(params: Params, key: str, on_progress: OnProgress) -> None:
+    """Tune the base model on one video. A run that was killed goes on at its last checkpoint."""
+    settings, base = params.tune_of(key), params.base
+    frames = read_frames(artifact("extract", key, "frames"))
+    caption = read_json(artifact("caption", key, "caption.json"))["caption"]
+
+    from tav.latents import encode_moments
+    from tav.model.ddim import encode_prompts
+    from tav.model.device import best_device
+    from tav.model.inflation import inflate
+    from tav.model.pretrained import load_pipeline
+    from tav.model.tuning import tune
+
+    with told():
+        pipe = load_pipeline(base.source, revision=base.revision, loras=base.fused, device=best_device())
+        inflate(pipe.unet, len(frames), seed=settings.seed)
+    moments = encode_moments(pipe.vae, frames)
+    prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [caption])
+    started, checkpoints = time.perf_counter(), CHECKPOINTS / key
+    _sample(params, key, pipe, moments, 0)
+    with told(), _loss_log(checkpoints / "loss.csv") as log:
+        steps = tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, _of_model(settings), checkpoint_dir=checkpoints)
+        for step in steps:
+            log(step)
+            _sample(params, key, pipe, moments, step.step)
+            values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
+            on_progress(Progress(step.step, settings.steps, values))
+    _write(params, key, pipe.unet, caption, time.perf_counter() - started)
+
+
+def read_losses(file: Path) -> dict[int, dict[str, float]]:
+    """loss.csv: of each step its loss, learning rate, gradient norm and seconds."""
+    if not file.exists():
+        return {}
+    with file.open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if None not in row.values()]  # a kill may cut the last one short
+    return {int(row["step"]): {name: float(row[name]) for name in COLUMNS[1:]} for row in rows}
+
+
+@contextmanager
+def _loss_log(file: Path) -> "Iterator[Any]":
+    """Appends each step to a file beside the checkpoints, so that a run that goes on has its whole curve."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = not file.exists()
+    with file.open("a", newline="", buffering=1) as lines:
+        writer = csv.DictWriter(lines, COLUMNS)
+        if new:
+            writer.writeheader()
+        yield lambda step: writer.writerow(_row(step))
+
+
+def _row(step: "Step") -> dict[str, str]:
+    values = asdict(step)
+    return {"step": str(step.step), **{name: f"{values[name]:.6g}" for name in COLUMNS[1:]}}
+
+
+def _of_model(settings: Tune) -> "TuneSettings":
+    """The model's own settings type, which knows nothing of params.yaml."""
+    from tav.model.tuning import TuneSettings
+
+    names = {field.name for field in fields(TuneSettings)}
+    return TuneSettings(**{name: value for name, value in settings.model_dump().items() if name in names})
+
+
+def _sample(params: Params, key: str, pipe: Any, moments: "Moments", step: int) -> None:
+    """What the edits of this video look like so far, as a contact sheet: a row for each prompt."""
+    settings, prompts = params.tune_of(key), [edit.prompt for edit in params.edits.values() if edit.video == key]
+    if settings.sample_every is None or not prompts or (step % settings.sample_every and step != settings.steps):
+        return
+    from tav.latents import decode
+    from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts
+    from tav.video import write_contact_sheet
+
+    steps, empty = params.invert.num_inference_steps, encode_prompts(pipe.text_encoder, pipe.tokenizer, [""])
+    inverted = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, empty, steps)[-1]
+    rows = [
+        ddim_sample(
+            pipe.unet,
+            pipe.scheduler,
+            inverted,
+            encode_prompts(pipe.text_encoder, pipe.tokenizer, [prompt]),
+            empty,
+            num_inference_steps=steps,
+            guidance_scale=params.edit.guidance_scale,
+        )
+        for prompt in prompts
+    ]
+    sheet = artifact("tune", key, f"samples/step-{step:06d}.png")
+    write_contact_sheet(sheet, [decode(pipe.vae, latents) for latents in rows], prompts)
+
+
+def _write(params: Params, key: str, unet: Any, caption: str, seconds: float) -> None:
+    from tav.model.pretrained import identity
+    from tav.model.tuned_weights import save_tuned_weights
+    from tav.model.tuning import DTYPES
+
+    settings, base = params.tune_of(key), params.base
+    save_tuned_weights(
+        unet,
+        artifact("tune", key, "weights.safetensors"),
+        base=identity(base.source, base.revision, loras=base.fused),
+        dtype=DTYPES[settings.save_precision],
+        metadata={"prompt": caption},
+    )
+    logged = read_losses(CHECKPOINTS / key / "loss.csv")
+    losses = {step: logged[step] for step in range(1, settings.steps + 1) if step in logged}
+    with atomic(artifact("tune", key, "loss.csv")) as fresh, fresh.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, COLUMNS)
+        writer.writeheader()
+        writer.writerows({"step": step, **values} for step, values in losses.items())
+    artifact("tune", key, "samples").mkdir(exist_ok=True)  # an output of the stage, also when there are none
+    last = [values["loss"] for values in losses.values()][-max(1, len(losses) // 10) :]
+    facts = {"seconds": seconds, "peak_memory_gb": _peak_memory() / 1e9, "loss_of_last_tenth": sum(last) / len(last)}
+    write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()})
+    shutil.rmtree(CHECKPOINTS / key)
+
+
+def _peak_memory() -> int:
+    """Bytes: of the GPU where there is one, else of this process."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
