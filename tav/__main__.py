@@ -92,7 +92,7 @@ def _alone(name: str) -> Iterator[None]:
 def _log(params: Params, stage: str, key: str) -> Any:
     if stage != "tune" or os.environ.get("TAV_TRACKING") == "off":
         return nullcontext(lambda progress: None)
-    from tav.tracking import live_tuning
+    from tav.live import live_tuning
 
     return live_tuning(params, key)
 

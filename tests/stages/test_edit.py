@@ -1,0 +1,82 @@
+"""Stage edit on a tiny Stable Diffusion: the files are right, and each setting does what it says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from project import ignore
+
+from tav.artifacts import read_frames
+from tav.params import Edit, Params, check
+from tav.stages import edit, invert, tune
+from tav.video import probe
+
+FOLDER = Path("artifacts/edit/cat--dog")
+
+
+@pytest.fixture
+def inverted(data: dict[str, Any], params: Params) -> dict[str, Any]:
+    """params.yaml's content, with two steps tuned and four inverted."""
+    data["tune"]["steps"] = 2
+    data["invert"]["num_inference_steps"] = 4
+    made = check(data)
+    tune.run(made, "cat", ignore)
+    invert.run(made, "cat", ignore)
+    return data
+
+
+def edited(data: dict[str, Any], **settings: Any) -> np.ndarray:
+    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog running", **settings}
+    edit.run(check(data), "cat--dog", ignore)
+    return read_frames(FOLDER / "frames")
+
+
+def test_writes_the_video_as_the_source_was(inverted: dict[str, Any]) -> None:
+    frames = edited(inverted)
+    assert frames.shape == (4, 32, 40, 3)
+    info = probe(FOLDER / "video.mp4")
+    assert (info.width, info.height, info.num_frames, info.fps) == (64, 48, 4, 8.0)
+    assert info.has_audio
+    assert info.duration == pytest.approx(0.5, abs=0.03)
+    assert {f.name for f in FOLDER.iterdir()} == {"frames", "video.mp4", "preview.gif", "sheet.png", "edit.json"}
+    assert json.loads((FOLDER / "edit.json").read_text())["from"] == "inversion"
+
+
+def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
+    plain = edited(inverted)
+    assert (edited(inverted) == plain).all()  # bit for bit
+    assert (edited(inverted, seed=7) == plain).all()  # nothing random in an inversion
+    for other in ({"guidance_scale": 9.0}, {"negative_prompt": "a cat"}, {"strength": 0.5}, {"from": "noise"}):
+        assert (edited(inverted, **other) != plain).any(), other
+    noise = edited(inverted, **{"from": "noise", "seed": 1})
+    assert (edited(inverted, **{"from": "noise", "seed": 2}) != noise).any()
+
+
+@pytest.mark.parametrize(
+    ("strength", "steps", "first"), [(1.0, 50, 0), (0.5, 50, 25), (0.58, 50, 21), (0.01, 20, 19), (1.0, 1, 0)]
+)
+def test_first_step(strength: float, steps: int, first: int) -> None:
+    assert edit.first_step(strength, steps) == first
+
+
+def test_start_latents() -> None:
+    inverted = torch.randn(5, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
+    assert (edit.start_latents(inverted, Edit(), scheduler) == inverted[4]).all()
+    assert (edit.start_latents(inverted, Edit(strength=0.5), scheduler) == inverted[2]).all()
+    noise = edit.start_latents(inverted, Edit(start_from="noise"), scheduler)
+    assert noise.std().item() == pytest.approx(1, abs=0.1)
+    noised = edit.start_latents(inverted, Edit(start_from="noise", strength=0.25), scheduler)
+    scheduler.set_timesteps(4)
+    share = scheduler.alphas_cumprod[scheduler.timesteps[3]].sqrt()
+    rest = (noised - share * inverted[0]) / (1 - share**2).sqrt()
+    assert torch.allclose(rest, noise, atol=1e-4)
+
+
+def test_model_size(inverted: dict[str, Any]) -> None:
+    edited(inverted, output_size="model")
+    assert (probe(FOLDER / "video.mp4").width, probe(FOLDER / "video.mp4").height) == (40, 32)

@@ -1,0 +1,45 @@
+"""Stage invert on a tiny Stable Diffusion: all latents are kept, and sampling leads back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import ignore
+from safetensors.torch import load_file
+
+from tav.params import Params, UserError, check
+from tav.stages import Progress, invert, tune
+
+
+@pytest.fixture
+def tuned(params: Params) -> Params:
+    tune.run(params, "cat", ignore)
+    return params
+
+
+def test_keeps_every_step_and_comes_back(data: dict[str, Any], tuned: Params) -> None:
+    data["invert"] |= {"num_inference_steps": 10}
+    seen: list[Progress] = []
+    invert.run(check(data), "cat", seen.append)
+    latents = load_file("artifacts/invert/cat/latents.safetensors")["latents"]
+    assert latents.shape == (11, 4, 4, 8, 10)
+    facts = json.loads(Path("artifacts/invert/cat/inversion.json").read_text())
+    assert abs(facts["psnr"] - facts["vae_psnr"]) < 1.0
+    assert [p.done for p in seen] == list(range(1, 21))
+
+
+def test_weights_of_another_base_are_refused(data: dict[str, Any], tuned: Params, tmp_path: Path) -> None:
+    from tiny import tiny_stable_diffusion
+
+    data["base"]["path"] = str(tiny_stable_diffusion(tmp_path / "other", seed=1))
+    with pytest.raises(UserError, match="tune again"):
+        invert.run(check(data), "cat", ignore)
+    assert not Path("artifacts/invert").exists()
+
+
+def test_damaged_weights(tuned: Params) -> None:
+    file = Path("artifacts/tune/cat/weights.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged"):
+        invert.run(tuned, "cat", ignore)

@@ -1,0 +1,99 @@
+"""Stage tune on a tiny Stable Diffusion: what it writes, and that a killed run ends as one that was not."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import ignore
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from tav.params import Params, UserError, check
+from tav.stages import Progress, tune
+
+WEIGHTS = Path("artifacts/tune/cat/weights.safetensors")
+
+
+def test_writes_weights_losses_and_facts(params: Params, models: Path) -> None:
+    seen: list[Progress] = []
+    tune.run(params, "cat", seen.append)
+    assert [(p.done, p.total) for p in seen] == [(n, 4) for n in (1, 2, 3, 4)]
+    with Path("artifacts/tune/cat/loss.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
+    assert [float(row["loss"]) for row in rows] == pytest.approx([p.values["loss"] for p in seen], rel=1e-5)
+    facts = json.loads(Path("artifacts/tune/cat/tuning.json").read_text())
+    assert facts["seconds"] > 0
+    assert 0.1 < facts["peak_memory_gb"] < 24
+    with safe_open(WEIGHTS, "pt") as file:
+        header = file.metadata()
+    assert header["prompt"] == "a cat running"
+    assert header["base_name"] == str(models / "stable-diffusion")
+    assert not list(Path("artifacts/tune/cat/samples").iterdir())
+    assert not Path("checkpoints/cat").exists()
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_goes_on_where_it_was_killed(data: dict[str, Any], params: Params) -> None:
+    tune.run(params, "cat", ignore)
+    whole, losses = load_file(WEIGHTS), tune.read_losses(Path("artifacts/tune/cat/loss.csv"))
+    shutil.rmtree("artifacts/tune")
+
+    def kill(progress: Progress) -> None:
+        if progress.done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        tune.run(params, "cat", kill)
+    assert not Path("artifacts/tune").exists()
+    seen: list[Progress] = []
+    tune.run(params, "cat", seen.append)
+    assert seen[0].done == 3  # after the checkpoint of step 2
+    again, losses_again = load_file(WEIGHTS), tune.read_losses(Path("artifacts/tune/cat/loss.csv"))
+    assert whole.keys() == again.keys()
+    assert all((whole[name] == again[name]).all() for name in whole)
+    assert {s: row["loss"] for s, row in losses.items()} == {s: row["loss"] for s, row in losses_again.items()}
+
+
+def test_checkpoint_of_other_settings_is_not_used(data: dict[str, Any], params: Params) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        tune.run(params, "cat", kill)
+    data["tune"]["learning_rate"] = 2e-4
+    seen: list[Progress] = []
+    tune.run(check(data), "cat", seen.append)
+    assert seen[0].done == 1
+
+
+def test_samples_of_each_edit(data: dict[str, Any], params: Params) -> None:
+    data["tune"] |= {"steps": 3, "sample_every": 2}
+    tune.run(check(data), "cat", ignore)
+    made = sorted(file.name for file in Path("artifacts/tune/cat/samples").iterdir())
+    assert made == ["step-000000.png", "step-000002.png", "step-000003.png"]
+
+
+def test_samples_change_no_weight(data: dict[str, Any], params: Params) -> None:
+    tune.run(params, "cat", ignore)
+    plain = load_file(WEIGHTS)
+    data["tune"]["sample_every"] = 1
+    tune.run(check(data), "cat", ignore)
+    assert all((plain[name] == tensor).all() for name, tensor in load_file(WEIGHTS).items())
+
+
+@pytest.mark.parametrize(("path", "said"), [("nowhere", "nowhere"), ("clip", "CLIPModel")])
+def test_base_is_missing_or_of_another_kind(
+    data: dict[str, Any], params: Params, models: Path, path: str, said: str
+) -> None:
+    data["base"]["path"] = str(models / path)
+    with pytest.raises(UserError, match=said):
+        tune.run(check(data), "cat", ignore)
+    assert not Path("artifacts/tune").exists()
