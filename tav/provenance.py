@@ -1,0 +1,190 @@
+"""What dvc.lock says was made, and of what: one `Made` for each tuning and each edit.
+
+Parameters come from dvc.lock, not from params.yaml as it is now: they are what was really used.
+"""
+
+import copy
+import csv
+import hashlib
+import json
+import math
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tav.artifacts import ROOT, artifact, read_json
+from tav.guard import CODE, Inputs
+from tav.params import Params, Section, check, read_yaml
+
+Entries = dict[str, dict[str, Any]]
+"""Stages of dvc.lock by name, as in `tune@man-skiing`."""
+
+
+class Point(NamedTuple):
+    """What was measured at one step of a tuning."""
+
+    step: int
+    time: int
+    """Milliseconds since 1970."""
+    values: dict[str, float]
+
+
+class Made:
+    """A tuning (`tune@VIDEO`) or an edit (`evaluate@EDIT`) that was made, with everything upstream of it."""
+
+    def __init__(self, name: str, entries: Entries, params: Params) -> None:
+        """entries: it and what is upstream of it. params: only fills in sections that none of the entries used."""
+        self.name, self.entries = name, entries
+        self.stage, self.key = name.split("@")
+        self._params = _as_recorded(entries, params, self.key)
+        self.video = self._params.video_edit(self.key).video if self.is_edit else self.key
+
+    @property
+    def is_edit(self) -> bool:
+        return self.stage == "evaluate"
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of the parameters and the source data upstream. Not of the code, and not of what came out.
+
+        A parameter at its default is left out, so that one which is new to tav does not make old results new.
+        """
+        made = {out["path"] for entry in self.entries.values() for out in entry["outs"]}
+        deps = {d["path"]: d["md5"] for entry in self.entries.values() for d in entry["deps"]}
+        data = {path: md5 for path, md5 in deps.items() if path not in made and CODE not in Path(path).parents}
+        asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
+        sections = {n: s.model_dump(mode="json", exclude_defaults=True) for n, s in self._sections().items()}
+        return _hash([self.name, data, asked, sections])
+
+    @cached_property
+    def outputs(self) -> str:
+        """Hash of what came out, here and upstream."""
+        return _hash([out["md5"] for entry in self.entries.values() for out in entry["outs"]])
+
+    def params(self) -> dict[str, str]:
+        """Every parameter that it was made with, resolved, as in {"tune.learning_rate": "3e-05"}."""
+        caption = read_json(artifact("caption", self.video, "caption.json"))["caption"]
+        own = {"video": self.video, "video.path": self._params.video(self.video).path, "source_prompt": caption}
+        if self.is_edit:
+            own["target_prompt"] = self._params.video_edit(self.key).prompt
+        used = {name: section.model_dump(mode="json", by_alias=True) for name, section in self._sections().items()}
+        return own | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(used)}
+
+    def metrics(self) -> dict[str, float]:
+        """Of an edit and (as `source.NAME`) of its source, and what tuning and inversion told, as in `tune.seconds`."""
+        facts = {"tune": read_json(artifact("tune", self.video, "tuning.json"))}
+        found = {}
+        if self.is_edit:
+            measured = read_json(artifact("evaluate", self.key, "metrics.json"))
+            found = {**measured["edit"], "source": measured["source"]}
+            facts["invert"] = read_json(artifact("invert", self.video, "inversion.json"))
+        return {name: float(v) for name, v in _flat(found | facts) if _is_number(v)}
+
+    def curve(self, start: int = 0) -> list[Point]:
+        """The tuning's loss.csv; of an edit only the loss. start: milliseconds since 1970."""
+        with artifact("tune", self.video, "loss.csv").open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        columns = ["loss"] if self.is_edit else [name for name in rows[0] if name != "step"]
+        times = accumulate(int(1000 * row["seconds"]) for row in rows)
+        return [Point(int(r["step"]), start + t, {c: r[c] for c in columns}) for r, t in zip(rows, times, strict=True)]
+
+    def files(self) -> list[Path]:
+        """What to look at."""
+        if self.is_edit:
+            return [artifact("edit", self.key, name) for name in ("video.mp4", "preview.gif", "sheet.png")]
+        return sorted(f for f in artifact("tune", self.key, "samples").glob("*") if f.is_file())
+
+    def is_here(self) -> bool:
+        """Whether the files are those of dvc.lock. Tensors, which may be large and are not read, aren't looked at."""
+        outs = [out for entry in self.entries.values() for out in entry["outs"]]
+        small = [out for out in outs if Path(out["path"]).suffix != ".safetensors"]
+        read = [out for out in small if not Path(out["path"]).is_relative_to(ROOT / "extract")]
+        return all(Path(out["path"]).exists() and md5_of(Path(out["path"])) == out["md5"] for out in read)
+
+    def _sections(self) -> dict[str, Section]:
+        p = self._params
+        used: dict[str, Section] = {
+            "base": p.base,
+            "extract": p.extract_of(self.video),
+            "caption": p.caption,
+            "tune": p.tune_of(self.video),
+        }
+        if self.is_edit:
+            used |= {"invert": p.invert, "edit": p.edit_of(self.key), "evaluate": p.evaluate}
+        return used
+
+
+class Stale(Exception):
+    """What it was made from was made again since."""
+
+
+def read_lock() -> Entries:
+    """The stages of dvc.lock. Empty where there is none yet."""
+    return dict(read_yaml(Path("dvc.lock"))["stages"]) if Path("dvc.lock").exists() else {}
+
+
+def upstream(lock: Entries, name: str) -> Entries:
+    """The entry `name` and all that it was made from, in order. Raises Stale."""
+    producers = {out["path"]: (n, out["md5"]) for n, entry in lock.items() for out in entry.get("outs", [])}
+    found: Entries = {}
+
+    def visit(name: str) -> None:
+        for dep in lock[name].get("deps", []):
+            producer, md5 = producers.get(dep["path"], (None, None))
+            if producer is None:
+                continue
+            if dep["md5"] != md5:
+                raise Stale(f"{name} was made from another {dep['path']}")
+            if producer not in found:
+                visit(producer)
+        found[name] = {"deps": [], "outs": [], "params": {}, **lock[name]}
+
+    visit(name)
+    return found
+
+
+def with_running(lock: Entries, name: str, inputs: Inputs) -> Entries:
+    """The lock with an entry for a stage that runs right now, as DVC will write it when it ends."""
+    made = {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", [])}
+    sources = [dep for dep in inputs.deps if CODE not in Path(dep).parents]
+    deps = [{"path": dep, "md5": made.get(dep) or md5_of(Path(dep))} for dep in sources]
+    return {**lock, name: {"deps": deps, "params": {"params.yaml": inputs.params}}}
+
+
+def md5_of(path: Path) -> str:
+    """DVC's hash of a file or a folder."""
+    if path.is_dir():
+        files = sorted((f.relative_to(path).as_posix(), f) for f in path.rglob("*") if f.is_file())
+        listing = [{"md5": md5_of(f), "relpath": name} for name, f in files]
+        return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _as_recorded(entries: Entries, fill: Params, key: str) -> Params:
+    """Params as they were for these stages. Raises UserError when this version of tav doesn't know one of them."""
+    data = fill.model_dump(by_alias=True)
+    data |= {"videos": {k: v for k, v in data["videos"].items() if k == key}, "edits": {}}
+    for entry in entries.values():
+        for name, value in entry["params"].get("params.yaml", {}).items():
+            *folders, last = name.split(".")
+            place = data
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            place[last] = copy.deepcopy(value)
+    return check(data, "dvc.lock")
+
+
+def _flat(data: Any, name: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(data, dict):
+        return [(name, data)]
+    return [leaf for key, value in data.items() for leaf in _flat(value, f"{name}.{key}".lstrip("."))]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
