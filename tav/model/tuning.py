@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tav.latents import Moments, sample_latents
-from tav.model.checkpoints import Run, Step, fingerprint, resume, save_checkpoint
+from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
+from tav.model.checkpoints import Step as Step
 from tav.model.ddim import Condition, predict_noise
 from tav.model.inflation import is_inflated
 from tav.model.pretrained import ddim_scheduler
