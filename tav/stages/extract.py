@@ -39,7 +39,7 @@ def pick(path: Path, info: VideoInfo, extract: Extract) -> list[Picked]:
         length = f" ({info.duration:.2f} s)" if info.duration else ""
         raise UserError(
             f"{path} is too short: it has {info.num_frames} frames at {info.fps:.4g} a second{length}. "
-            f"{extract.num_frames} frames from {extract.start:g} s on, {rate}, were asked for and {len(picked)} are there: "
+            f"Of {extract.num_frames} frames from {extract.start:g} s on, {rate}, {len(picked)} are there: "
             "set a smaller extract.num_frames, start or stride, or a higher fps"
         )
     return picked

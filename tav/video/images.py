@@ -34,7 +34,8 @@ def image_size(file: Path) -> tuple[int, int]:
     from PIL import Image
 
     with Image.open(file, formats=FORMATS) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # Orientation: 5 to 8 lie on their side
+        told = image.format != "PNG" or "exif" in image.info  # else Pillow would decode a PNG to look behind its pixels
+        turned = told and image.getexif().get(0x0112, 1) >= 5  # Orientation: 5 to 8 lie on their side
         return (image.height, image.width) if turned else image.size
 
 

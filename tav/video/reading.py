@@ -122,7 +122,6 @@ def iter_frames(path: Path, indices: Sequence[int], reader: str | None = None) -
 
 def _read_images(path: Path, wanted: Sequence[int]) -> Iterator[np.ndarray]:
     files = image_files(path)
-    common_size(files)
     return (read_image(files[i]) for i in wanted if i < len(files))
 
 
