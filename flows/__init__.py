@@ -1,0 +1,10 @@
+"""When and where the stages of dvc.yaml run: the same DAG through Prefect, with retries, logs and a page to watch.
+
+What is stale is DVC's word, and what a stage does is tav's. Nothing here imports torch.
+
+    command.py   `python -m flows.pipeline`: arguments, and what is told before Prefect is needed
+    pipeline.py  the flow and its task: the only file that imports prefect
+    dag.py       dvc.yaml's graph, what is stale, `meta:` of a stage
+    schedule.py  which stage starts when, with which cores and GPU, and which never will
+    process.py   a stage as a child process that never outlives its parent
+"""

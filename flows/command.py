@@ -1,0 +1,76 @@
+"""`python -m flows.pipeline`: its arguments, and all that is told before Prefect and its server are needed."""
+
+import argparse
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from tav.params import UserError
+
+SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # it takes longer than Prefect's own 20 s
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run the flow in the current folder. Gives the exit code: 0; 1 when something failed; 130 for Ctrl-C."""
+    arguments = parse(given)
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        return run(arguments.targets, arguments.jobs)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped: nothing of it runs any more. The same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def parse(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline",
+        description="Run dvc.yaml's stages through Prefect: what DVC finds stale, side by side, with retries and logs.",
+        epilog="Needs no server. To watch it: `prefect server start`, then PREFECT_API_URL=http://127.0.0.1:4200/api.",
+    )
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="stages to make, and what they need: tune, tune@man-skiing. Default: all",
+    )
+    parser.add_argument("--jobs", type=_count, help="stages at once, at most (default: as many as there are cores)")
+    return parser.parse_args(given)
+
+
+def run(targets: list[str], jobs: int | None = None) -> int:
+    """Make the targets. Prefect is not even imported when there is nothing to do."""
+    from flows import dag
+    from tav.params import load
+
+    load()
+    needs = dag.needs(dag.read(targets)).values()
+    if all(need == "up to date" for need in needs):
+        print(f"all {len(needs)} stages are up to date")
+        return 0
+    from flows.pipeline import pipeline
+
+    state = pipeline(targets, jobs, return_state=True)
+    print(state.message or "", file=sys.stdout if state.is_completed() else sys.stderr)
+    return 0 if state.is_completed() else 1
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 on")
+    return int(text)
+
+
+def _leave(*_: object) -> NoReturn:
+    """SIGTERM ends us in order, so that Prefect's temporary server ends too."""
+    sys.exit(143)

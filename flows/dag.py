@@ -1,0 +1,145 @@
+"""dvc.yaml's graph: its stages in order, what DVC finds stale, and `meta:` of a stage. Asks DVC, starts nothing."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tav.params import UserError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+Need = Literal["up to date", "stale", "maybe"]
+"""maybe: fresh itself, but something before it is not. DVC decides when that is done."""
+
+
+class Meta(BaseModel):
+    """`meta:` of a stage. What else stands there is left alone."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    pool: Literal["cpu", "gpu"] = "cpu"
+    retries: int = Field(default=0, ge=0, le=100)
+    """More tries, for what another try can cure."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds."""
+
+
+class Stage(BaseModel):
+    """A stage of dvc.yaml, or a file that DVC tracks (`videos/red-car.mp4.dvc`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """As DVC says it: `tune@man-skiing`, `report`."""
+    upstream: frozenset[str]
+    changed: str
+    """What DVC finds changed, in words. Empty: nothing."""
+    meta: Meta = Meta()
+
+    @property
+    def group(self) -> str:
+        """`tune` of `tune@man-skiing`."""
+        return self.name.partition("@")[0]
+
+
+def read(targets: Iterable[str] = ()) -> list[Stage]:
+    """The stages of the project in the current folder, what a stage needs before it.
+
+    targets: names (`tune@man-skiing`) or groups (`tune`); they and all that they need. None: all stages.
+    Raises UserError: an unknown target, a graph that DVC can't read, another DVC at work on it.
+    """
+    with _repo() as repo:
+        graph = repo.index.graph  # its edges go from a stage to what it needs
+        upstream = {stage.addressing: {before.addressing for before in graph.successors(stage)} for stage in graph}
+        metas = {stage.addressing: getattr(stage, "meta", None) for stage in graph}
+        needed = _closure(_chosen(list(upstream), list(targets)), upstream)
+        status = repo.status(targets=sorted(needed) if len(needed) < len(upstream) else None)
+    return [
+        Stage(
+            name=name,
+            upstream=frozenset(upstream[name]),
+            changed=_in_words(status.get(name, [])),
+            meta=_meta(name, metas[name]),
+        )
+        for name in TopologicalSorter(upstream).static_order()
+        if name in needed
+    ]
+
+
+def needs(stages: Sequence[Stage]) -> dict[str, Need]:
+    """What each stage needs, from what DVC finds changed in it and before it. stages: as `read` orders them."""
+    found: dict[str, Need] = {}
+    for stage in stages:
+        before_runs = any(found[name] != "up to date" for name in stage.upstream)
+        found[stage.name] = "stale" if stage.changed else "maybe" if before_runs else "up to date"
+    return found
+
+
+def _chosen(names: list[str], targets: list[str]) -> list[str]:
+    """The names that the targets mean. All, when there are no targets."""
+    groups = {name.partition("@")[0] for name in names}
+    for target in targets:
+        if target not in groups and target not in names:
+            near = difflib.get_close_matches(target, [*names, *sorted(groups)], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(groups)) or 'none'}"
+            raise UserError(f"dvc.yaml has no stage {target!r}; {hint}")
+    return [name for name in names if not targets or name in targets or name.partition("@")[0] in targets]
+
+
+def _closure(names: Iterable[str], upstream: Mapping[str, set[str]]) -> set[str]:
+    """These stages and all that they need."""
+    found: set[str] = set()
+    ask = list(names)
+    while ask:
+        name = ask.pop()
+        if name not in found:
+            found.add(name)
+            ask += upstream[name]
+    return found
+
+
+def _meta(name: str, given: Any) -> Meta:
+    try:
+        return Meta.model_validate(given or {})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(["meta", *map(str, wrong["loc"])])
+        raise UserError(f"dvc.yaml: {where} of {name}: {wrong['msg'].lower()}, got {wrong['input']!r}") from None
+
+
+def _in_words(status: list[Any]) -> str:
+    """DVC's status of a stage, e.g. "in.txt modified, out deleted"."""
+    said = []
+    for part in status:
+        if isinstance(part, str):  # "changed command", "always changed"
+            said.append(part)
+        else:
+            said += [f"{path} {_kind(kind)}" for paths in part.values() for path, kind in paths.items()]
+    return ", ".join(said)
+
+
+def _kind(kind: Any) -> str:
+    """Of a file DVC says one word, of params.yaml a word for each key: {"tune.steps": "modified"}."""
+    return ", ".join(f"{key} {word}" for key, word in kind.items()) if isinstance(kind, dict) else str(kind)
+
+
+@contextmanager
+def _repo() -> "Iterator[Repo]":
+    """The DVC repository of the current folder. What DVC can't read is a UserError."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(_wait_for_lock=True) as repo:
+            yield repo
+    except LockError as error:
+        blocker = " ".join(str(error).partition("\n\n")[0].split())
+        raise UserError(f"another DVC is at work in this folder: wait for it, or stop it first ({blocker})") from None
+    except DvcException as error:
+        raise UserError(f"DVC can't read the project: {' '.join(str(error).split())}") from None

@@ -1,0 +1,163 @@
+"""The flow and its task. `python -m flows.pipeline [TARGET ...]` runs it here, prefect.yaml deploys it.
+
+Prefect shows, logs and tries again. What is stale is DVC's word, and each stage is a child: `dvc repro -s STAGE`.
+"""
+
+import sys
+
+if __name__ == "__main__":  # --help and a bad params.yaml don't wait for Prefect
+    from flows.command import main
+
+    sys.exit(main())
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from prefect import flow, get_client, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, StateType
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from flows import dag, process
+from flows.dag import Stage
+from flows.schedule import Schedule, Share, this_machine
+from tav.params import load
+
+POLL = 5.0
+"""Seconds between looks at whether the flow was cancelled."""
+
+
+class StageFailed(Exception):
+    """A stage did not end well."""
+
+    def __init__(self, end: process.Exit) -> None:
+        super().__init__(end.text)
+        self.curable = end.curable
+
+
+@flow(name="tav")
+def pipeline(targets: list[str] | None = None, jobs: int | None = None) -> State[Any]:
+    """Make the targets and what they need, or everything. Stages that don't wait for each other run side by side.
+
+    targets: `tune@man-skiing`, `tune`. jobs: stages at once, at most.
+    Ends as failed when a stage did: only what depends on it is left out. Raises tav.params.UserError before it starts.
+    """
+    load()
+    stages = dag.read(targets or ())
+    _show_plan(stages)
+    schedule = Schedule(stages, this_machine(jobs))
+    stop = threading.Event()
+    futures: dict[str, PrefectFuture[Any]] = {}
+    try:
+        _run(schedule, futures, stop)
+    finally:  # Ctrl-C, SIGTERM, a cancelled flow
+        stop.set()
+        wait(list(futures.values()), timeout=process.GRACE + 4)
+    if not schedule.over:
+        return Cancelled(message="cancelled: nothing of it runs any more")
+    _record()
+    return Failed(message=schedule.summary()) if schedule.failed else Completed(message=schedule.summary())
+
+
+def _run(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: threading.Event) -> None:
+    """Run the stages to the end of the schedule, or until the flow is cancelled."""
+    ended: SimpleQueue[str] = SimpleQueue()
+
+    def submit(stage: Stage, share: Share) -> None:
+        named = make.with_options(name=stage.name, task_run_name=stage.name, retries=stage.meta.retries)
+        before = [futures[name] for name in stage.upstream if name in futures]
+        futures[stage.name] = named.submit(stage, share, stop, wait_for=before, return_state=False)
+
+    while not schedule.over:
+        for stage in schedule.leave_out():
+            submit(stage, Share(0, None))  # Prefect shows it as not ready and does not run it
+        for stage, share in schedule.start():
+            submit(stage, share)
+            futures[stage.name].add_done_callback(partial(lambda name, _: ended.put(name), stage.name))
+        with suppress(Empty):
+            name = ended.get(timeout=POLL)
+            schedule.ended(name, _why_not(futures[name].state))
+        if _cancelled():
+            return
+
+
+def _why_not(state: State[Any]) -> str:
+    """Why a stage was not made. Empty when it was."""
+    if state.is_completed():
+        return ""
+    return str(state.data) if isinstance(state.data, StageFailed) else state.message or str(state.name)
+
+
+def _may_try_again(task: Any, task_run: Any, state: State[Any]) -> bool:
+    return isinstance(state.data, StageFailed) and state.data.curable
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=_may_try_again)
+def make(stage: Stage, share: Share, stop: threading.Event) -> str:
+    """Have DVC make one stage, in a child process. Gives what it came to, in words. Raises StageFailed."""
+    logger = get_run_logger()
+    logger.info("%s: %s", stage.name, stage.changed or "something before it was made again; DVC decides")
+    show = _progress(stage.name)
+
+    def on_line(line: str) -> None:
+        logger.info(line)
+        show(line)
+
+    env = process.environment(share.threads, share.gpu)
+    end = process.run(process.repro(stage.name), env, on_line, stage.meta.timeout, stop)
+    if not end.ok:
+        raise StageFailed(end)
+    logger.info("%s %s", stage.name, end.text)
+    return end.text
+
+
+def _show_plan(stages: list[Stage]) -> None:
+    """Say what is up to date and what is not, in the log and as a table."""
+    needs = dag.needs(stages)
+    counts = ", ".join(f"{list(needs.values()).count(need)} {need}" for need in ("up to date", "stale", "maybe"))
+    get_run_logger().info("%d stages: %s", len(stages), counts)
+    rows = [{"stage": stage.name, "is": needs[stage.name], "changed": stage.changed} for stage in stages]
+    create_table_artifact(rows, key="plan", description="What DVC found before the first stage ran")
+
+
+def _progress(name: str) -> Callable[[str], None]:
+    """Shows `tune@man-skiing 37/150, 12 s left` as a progress bar on Prefect's page."""
+    bar: list[Any] = []
+    key = re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+    def show(line: str) -> None:
+        found = re.match(rf"{re.escape(name)} (\d+)/([1-9]\d*)\b", line)
+        if not found:
+            return
+        percent = min(100.0, 100 * int(found[1]) / int(found[2]))
+        with suppress(Exception):  # the page may be away: no reason to lose a stage
+            if bar:
+                update_progress_artifact(bar[0], percent, description=line)
+            else:
+                bar.append(create_progress_artifact(percent, key=key, description=line))
+
+    return show
+
+
+def _cancelled() -> bool:
+    """Whether someone cancelled this flow run on Prefect's page."""
+    with suppress(Exception), get_client(sync_client=True) as client:  # a server that is away cancels nothing
+        state = client.read_flow_run(flow_run.id).state
+        return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)
+    return False
+
+
+def _record() -> None:
+    """Make MLflow say what dvc.lock says. The stages are made all the same when that fails."""
+    logger = get_run_logger()
+    end = process.run([sys.executable, "-m", "tav", "record"], process.environment(1), logger.info, timeout=600)
+    if not end.ok:
+        logger.warning("tav record %s. Run `tav record` when the store is there", end.text)

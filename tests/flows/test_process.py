@@ -1,0 +1,201 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import dag, process
+from flows.process import Exit
+from tav.params import UserError
+
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+
+
+def run(*command: str, **options: object) -> tuple[Exit, list[str]]:
+    lines: list[str] = []
+    end = process.run(command, process.environment(1), lines.append, **options)  # type: ignore[arg-type]
+    return end, lines
+
+
+def make(stage: str, **options: object) -> tuple[Exit, list[str]]:
+    return run(*process.repro(stage), **options)
+
+
+def left(folder: Path) -> list[psutil.Process]:
+    """The processes that work in a folder, ours aside."""
+    found = []
+    for running in psutil.process_iter():
+        try:
+            if running.pid != os.getpid() and Path(running.cwd()).is_relative_to(folder):
+                found.append(running)
+        except psutil.Error:
+            pass
+    return found
+
+
+def wait_for(seen: object, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not seen():  # type: ignore[operator]
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+def locks() -> str:
+    """What DVC holds locked: of files of stages, and the repository itself."""
+    import zc.lockfile
+
+    zc.lockfile.LockFile(".dvc/tmp/lock").close()  # raises when it is held
+    return Path(".dvc/tmp/rwlock").read_text()
+
+
+def test_a_command_ends_well_and_its_lines_come_as_they_are() -> None:
+    end, lines = run(
+        *PYTHON, r"import sys; print('one'); print('10%\r20%\r30%'); print('é', flush=True); sys.stderr.write('no end')"
+    )
+    assert end == Exit(True, False, "ran")
+    assert lines == ["one", "30%", "é", "no end"]
+
+
+def test_lines_come_while_it_runs() -> None:
+    seen: list[float] = []
+    process.run(
+        [*PYTHON, "import time; print(1, flush=True); time.sleep(1); print(2)"],
+        process.environment(1),
+        lambda _: seen.append(time.monotonic()),
+    )
+    assert seen[1] - seen[0] > 0.7
+
+
+def test_what_a_command_leaves_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    start = time.monotonic()
+    end, lines = run("sh", "-c", "sleep 60 & echo started")
+    assert (end.ok, lines) == (True, ["started"])
+    assert time.monotonic() - start < 5
+    wait_for(lambda: not left(tmp_path))
+
+
+NO = "ERROR: failed to reproduce 'a': "
+BUSY = "another DVC is at work on it"
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ("Running stage 'a'\n> x", "ran"),
+        ("Stage 'a' didn't change, skipping", "did not change"),
+        ("Stage 'a' is cached - skipping run, checking out outputs", "came from the cache"),
+    ],
+)
+def test_good_ends_are_told_apart(output: str, text: str) -> None:
+    assert process.tell(0, output) == Exit(True, False, text)
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "curable", "text"),
+    [
+        (255, f"{NO}failed to run: x, exited with -9", True, "killed by SIGKILL"),
+        (255, f"{NO}failed to run: x, exited with 137", True, "exited with 137"),
+        (255, f"{NO}failed to run: x, exited with 143", True, "exited with 143"),
+        (255, f"{NO}failed to run: x, exited with 75", True, "exited with 75"),
+        (137, "", True, "exited with 137"),
+        (-9, "", True, "killed by SIGKILL"),
+        (255, "ERROR: Unable to acquire lock. Most likely another", True, BUSY),
+        (255, f"{NO}'/x' is busy, it is being blocked by:\n (PID 1): dvc", True, BUSY),
+        (255, f"> tav\nerror: no file\n{NO}failed to run: x, exited with 1", False, "exited with 1: error: no file"),
+        # What a stage prints is not what DVC says.
+        (255, f"exited with -9\n{NO}failed to run: x, exited with 2", False, "exited with 2: exited with -9"),
+        (255, f"is busy, it is being blocked by\n{NO}failed to run: x, exited with 2", False, None),
+        (255, f"{NO}missing data 'source': x", False, f"exited with 255: {NO}missing data 'source': x"),
+    ],
+)
+def test_bad_ends_are_told_apart(code: int, output: str, curable: bool, text: str | None) -> None:
+    end = process.tell(code, output)
+    assert (end.ok, end.curable) == (False, curable)
+    assert text is None or end.text == text
+
+
+def test_the_environment_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    env = process.environment(3, "GPU-1")
+    assert env["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert (env["OMP_NUM_THREADS"], env["OMP_WAIT_POLICY"], env["CUDA_VISIBLE_DEVICES"]) == ("3", "PASSIVE", "GPU-1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert process.environment(3)["OMP_NUM_THREADS"] == "2"
+
+
+def test_independent_stages_run_side_by_side(fresh_project: Path) -> None:
+    Path("how/first.py").write_text(
+        "pathlib.Path(f'{name}.here').touch()\nwhile len(list(pathlib.Path().glob('*.here'))) < 2: time.sleep(0.05)"
+    )
+    ends: dict[str, Exit] = {}
+    threads = [
+        threading.Thread(target=lambda name=name: ends.update({name: make(name, timeout=60)[0]}))
+        for name in ("first@a", "first@b")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {name: end.text for name, end in ends.items()} == {"first@a": "ran", "first@b": "ran"}
+    assert dag.needs(dag.read(["first"])) == dict.fromkeys(["data-a.txt.dvc", "first@a", "first@b"], "up to date")
+
+
+def test_dvc_says_what_came_of_a_stage(done_project: Path) -> None:
+    assert make("first@a")[0].text == "did not change"
+    Path("made/first-a").unlink()
+    assert make("first@a")[0].text == "came from the cache"
+    Path("how/first.py").write_text("print('error: no cat here'); sys.exit(3)")
+    assert make("first@a")[0] == Exit(False, False, "exited with 3: error: no cat here")
+    Path("how/first.py").write_text("os.kill(os.getpid(), signal.SIGKILL)")
+    end = make("first@a")[0]
+    assert (end.ok, end.curable) == (False, True)
+
+
+def test_a_stage_that_takes_too_long_is_stopped(fresh_project: Path) -> None:
+    Path("how/first.py").write_text("time.sleep(60)")
+    start = time.monotonic()
+    end, _ = make("first@a", timeout=4)
+    assert end == Exit(False, False, "timed out after 4 s")
+    assert time.monotonic() - start < 12
+    assert not left(fresh_project)
+    assert "first" not in locks()
+
+
+@pytest.mark.parametrize("manners", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)"])
+def test_a_stopped_stage_leaves_no_process_and_no_lock(fresh_project: Path, manners: str) -> None:
+    sleep = "pathlib.Path('here').touch()\n__import__('subprocess').run(['sleep', '60'])"
+    Path("how/first.py").write_text(f"{manners}\n{sleep}")
+    stop = threading.Event()
+    ends: list[Exit] = []
+    thread = threading.Thread(target=lambda: ends.append(make("first@a", stop=stop)[0]))
+    thread.start()
+    wait_for(Path("here").exists)
+    with pytest.raises(UserError, match="another DVC is at work"):
+        dag.read()
+    start = time.monotonic()
+    stop.set()
+    thread.join()
+    assert time.monotonic() - start < (18 if manners else 6)
+    assert ends == [Exit(False, False, "stopped")]
+    assert not left(fresh_project)
+    if not manners:
+        assert "first" not in locks()
+    Path("how/first.py").write_text("")
+    assert make("first@a")[0].ok
+
+
+def test_children_die_with_who_started_them(fresh_project: Path) -> None:
+    Path("how/first.py").write_text("pathlib.Path('here').touch()\ntime.sleep(60)")
+    start = "from flows import process; process.run(process.repro('first@a'), process.environment(1))"
+    with subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.DEVNULL) as parent:
+        wait_for(Path("here").exists)
+        assert len(left(fresh_project)) >= 4  # the parent, the supervisor, DVC, the stage
+        parent.send_signal(signal.SIGKILL)
+    wait_for(lambda: not left(fresh_project), 10)
+    assert "first" not in locks()
