@@ -74,7 +74,6 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         frames.append(resize(frame[None], *size, extract.fit))
         on_progress(Progress(len(frames), len(picked)))
     with atomic(artifact("extract", key)) as folder:
-        folder.mkdir()
         write_frames(folder / "frames", np.concatenate(frames))
         if info.has_audio:
             write_audio(folder / "audio.flac", path, span)

@@ -3,9 +3,6 @@
 import csv
 import shutil
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,42 +38,18 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         inflate(pipe.unet, len(frames), seed=settings.seed)
     moments = encode_moments(pipe.vae, frames)
     prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [caption])
-    started, checkpoints = time.perf_counter(), CHECKPOINTS / key
     _sample(params, key, pipe, moments, 0)
-    with told(), _loss_log(checkpoints / "loss.csv") as log:
-        steps = tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, _of_model(settings), checkpoint_dir=checkpoints)
-        for step in steps:
-            log(step)
-            _sample(params, key, pipe, moments, step.step)
+    steps = []
+    with told():
+        for step in tune(
+            pipe.unet, pipe.scheduler, moments, prompt_embeds, _of_model(settings), checkpoint_dir=CHECKPOINTS / key
+        ):
+            steps.append(step)
+            if not step.replayed:
+                _sample(params, key, pipe, moments, step.step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
-    _write(params, key, pipe.unet, caption, time.perf_counter() - started)
-
-
-def read_losses(file: Path) -> dict[int, dict[str, float]]:
-    """loss.csv: of each step its loss, learning rate, gradient norm and seconds."""
-    if not file.exists():
-        return {}
-    with file.open(newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if None not in row.values()]  # a kill may cut the last one short
-    return {int(row["step"]): {name: float(row[name]) for name in COLUMNS[1:]} for row in rows}
-
-
-@contextmanager
-def _loss_log(file: Path) -> "Iterator[Any]":
-    """Appends each step to a file beside the checkpoints, so that a run that goes on has its whole curve."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = not file.exists()
-    with file.open("a", newline="", buffering=1) as lines:
-        writer = csv.DictWriter(lines, COLUMNS)
-        if new:
-            writer.writeheader()
-        yield lambda step: writer.writerow(_row(step))
-
-
-def _row(step: "Step") -> dict[str, str]:
-    values = asdict(step)
-    return {"step": str(step.step), **{name: f"{values[name]:.6g}" for name in COLUMNS[1:]}}
+    _write(params, key, pipe.unet, caption, steps)
 
 
 def _of_model(settings: Tune) -> "TuneSettings":
@@ -90,7 +63,7 @@ def _of_model(settings: Tune) -> "TuneSettings":
 def _sample(params: Params, key: str, pipe: Any, moments: "Moments", step: int) -> None:
     """What the edits of this video look like so far, as a contact sheet: a row for each prompt."""
     settings, prompts = params.tune_of(key), [edit.prompt for edit in params.edits.values() if edit.video == key]
-    if settings.sample_every is None or not prompts or (step % settings.sample_every and step != settings.steps):
+    if not prompts or not _is_due(settings, step):
         return
     from tav.latents import decode
     from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts
@@ -110,11 +83,12 @@ def _sample(params: Params, key: str, pipe: Any, moments: "Moments", step: int) 
         )
         for prompt in prompts
     ]
-    sheet = artifact("tune", key, f"samples/step-{step:06d}.png")
-    write_contact_sheet(sheet, [decode(pipe.vae, latents) for latents in rows], prompts)
+    write_contact_sheet(
+        CHECKPOINTS / key / f"samples/{step:06d}.png", [decode(pipe.vae, latents) for latents in rows], prompts
+    )
 
 
-def _write(params: Params, key: str, unet: Any, caption: str, seconds: float) -> None:
+def _write(params: Params, key: str, unet: Any, caption: str, steps: "list[Step]") -> None:
     from tav.model.pretrained import identity
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
@@ -127,17 +101,27 @@ def _write(params: Params, key: str, unet: Any, caption: str, seconds: float) ->
         dtype=DTYPES[settings.save_precision],
         metadata={"prompt": caption},
     )
-    logged = read_losses(CHECKPOINTS / key / "loss.csv")
-    losses = {step: logged[step] for step in range(1, settings.steps + 1) if step in logged}
     with atomic(artifact("tune", key, "loss.csv")) as fresh, fresh.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, COLUMNS)
+        writer = csv.DictWriter(lines, COLUMNS, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows({"step": step, **values} for step, values in losses.items())
-    artifact("tune", key, "samples").mkdir(exist_ok=True)  # an output of the stage, also when there are none
-    last = [values["loss"] for values in losses.values()][-max(1, len(losses) // 10) :]
-    facts = {"seconds": seconds, "peak_memory_gb": _peak_memory() / 1e9, "loss_of_last_tenth": sum(last) / len(last)}
+        writer.writerows(asdict(step) for step in steps)
+    with atomic(artifact("tune", key, "samples")) as folder:  # an output of the stage, also when there are none
+        folder.mkdir()
+        for sheet in (CHECKPOINTS / key / "samples").glob("*.png"):
+            if _is_due(settings, int(sheet.stem)):  # not one that an earlier run left
+                shutil.move(sheet, folder / sheet.name)
+    last = [step.loss for step in steps[-max(1, len(steps) // 10) :]]
+    facts = {
+        "seconds": sum(step.seconds for step in steps),
+        "peak_memory_gb": _peak_memory() / 1e9,
+        "loss_of_last_tenth": sum(last) / len(last),
+    }
     write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()})
-    shutil.rmtree(CHECKPOINTS / key)
+    shutil.rmtree(CHECKPOINTS / key, ignore_errors=True)
+
+
+def _is_due(settings: Tune, step: int) -> bool:
+    return settings.sample_every is not None and (step % settings.sample_every == 0 or step == settings.steps)
 
 
 def _peak_memory() -> int:
