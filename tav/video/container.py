@@ -69,11 +69,13 @@ def decode(path: Path, container: "InputContainer", stream: "VideoStream") -> It
 
     time = 0.0
     try:
-        for frame in container.decode(stream):
-            if frame.is_corrupt:
-                raise UserError(_damaged(path, time, "corrupt frame"))
-            time = frame.time or 0.0
-            yield frame
+        for packet in container.demux(stream):
+            frames = packet.decode()
+            if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
+                raise UserError(_damaged(path, time, "bytes are missing"))
+            for frame in frames:
+                time = frame.time or 0.0
+                yield frame
     except av.FFmpegError as error:
         raise UserError(_damaged(path, time, error.strerror)) from None
 
