@@ -1,0 +1,132 @@
+"""dvc.yaml lists the code that each stage imports, and imports keep to the layers. Read from the source with ast."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+RUNNER = {"tav/stages/__init__.py"}
+"""What a stage tells its runner with. It has no say in what a stage makes, so it is no dependency."""
+FILES = sorted(
+    file.relative_to(ROOT).as_posix() for top in ("tav", "flows") for file in ROOT.joinpath(top).rglob("*.py")
+)
+
+
+def file_of(module: str) -> str | None:
+    """tav.model.inflation -> tav/model/inflation.py; None when it is not ours."""
+    path = module.replace(".", "/")
+    return next((f for f in (f"{path}.py", f"{path}/__init__.py") if f in FILES), None)
+
+
+@cache
+def modules_of(file: str) -> frozenset[str]:
+    """Every module that a file imports, at its top or in a function; not what only type checkers read."""
+    found = set()
+    for node in _running(ast.parse(ROOT.joinpath(file).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+def _running(tree: ast.AST) -> list[ast.AST]:
+    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test):
+        return [node for child in tree.orelse for node in _running(child)]
+    return [tree, *(node for child in ast.iter_child_nodes(tree) for node in _running(child))]
+
+
+def ours(file: str) -> set[str]:
+    """Our files that a file imports, with the packages that they lie in, where those hold any code."""
+    names = {".".join(m.split(".")[:n]) for m in modules_of(file) for n in range(1, m.count(".") + 2)}
+    return {f for name in names if (f := file_of(name)) and _has_code(f)} - {file}
+
+
+@cache
+def _has_code(file: str) -> bool:
+    body = ast.parse(ROOT.joinpath(file).read_text()).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def reached(file: str) -> set[str]:
+    """All our files that run when a file does."""
+    found, new = set(), {file}
+    while new:
+        found |= new
+        new = set().union(*map(ours, new)) - found
+    return found
+
+
+def code_deps(stage: str) -> set[str]:
+    entry = STAGES[stage]
+    return {dep for dep in entry.get("do", entry)["deps"] if dep.startswith("tav/")}
+
+
+def covers(dep: str, file: str) -> bool:
+    return file == dep or file.startswith(f"{dep}/")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_all_our_code_that_it_imports(stage: str) -> None:
+    used = reached(f"tav/stages/{stage}.py") - RUNNER
+    missing = {file for file in used if not any(covers(dep, file) for dep in code_deps(stage))}
+    assert not missing, f"{stage} doesn't list: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_no_code_that_it_does_not_import(stage: str) -> None:
+    used = reached(f"tav/stages/{stage}.py")
+    idle = {
+        d for d in code_deps(stage) if ROOT.joinpath(d).suffix in ("", ".py") and not any(covers(d, f) for f in used)
+    }
+    assert not idle, f"{stage} needn't list: {sorted(idle)}"
+
+
+LAYERS = {  # who may import which of ours: the longest name that fits a file is its layer
+    "flows": {"flows", "tav.params", "tav.complaints", "tav.tracking"},
+    "tav.stages": {"tav.stages", "tav.model", "tav.latents", "tav.video", "tav.metrics", "tav.artifacts", "tav.params"},
+    "tav.model": {"tav.model", "tav.latents"},
+    "tav.latents": {"tav.model", "tav.latents"},
+    "tav.metrics": {"tav.metrics"},
+    "tav.video": {"tav.video", "tav.params", "tav.artifacts"},
+    "tav.artifacts": {"tav.params"},
+    "tav.params": {"tav.complaints"},
+}
+ONLY = {"prefect": "flows.pipeline", "mlflow": "tav.tracking", "decord": "tav.video", "av": "tav.video"}
+
+
+def module_of(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_keep_to_the_layers(file: str) -> None:
+    module, used = module_of(file), {module_of(f) for f in ours(file)}
+    if layer := next((name for name in LAYERS if within(module, name)), None):
+        strangers = {u for u in used if not any(within(u, allowed) for allowed in LAYERS[layer])}
+        assert not strangers, f"{layer} may not import {sorted(strangers)}"
+    if within(module, "tav.stages"):
+        assert not used & {f"tav.stages.{stage}" for stage in STAGES}, "stages meet through files alone"
+    if not within(module, "tav.emoji_world"):
+        assert not {u for u in used if within(u, "tav.emoji_world")}, "the shipped world is not part of the method"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_library_has_one_home(file: str) -> None:
+    tops = {module.split(".")[0] for module in modules_of(file)}
+    for library, home in ONLY.items():
+        world = library == "av" and within(module_of(file), "tav.emoji_world")
+        assert library not in tops or within(module_of(file), home) or world, f"only {home} imports {library}"
+    if file.startswith("flows/"):
+        assert not tops & {"torch", "diffusers", "transformers", "mlflow"}
+    if file.startswith(("tav/stages/", "tav/model/", "tav/latents", "tav/metrics")):
+        assert not tops & {"dvc", "prefect", "mlflow"}

@@ -1,0 +1,164 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tav.guard import guard, inputs
+from tav.params import UserError
+
+ROOT = Path(__file__).parents[1]
+PARAMS = """\
+videos:
+  man: {path: man.mp4, caption: a man, tune: {}}
+edits:
+  man--dog: {video: man, prompt: a dog}
+base: {path: sd}
+tune: {learning_rate: 3e-5, steps: 5}
+"""
+DAG = """\
+stages:
+  tune:
+    foreach: ${videos}
+    do:
+      cmd: "true"
+      deps: ["${item.path}", "artifacts/caption/${key}", "${base.path}", tav/model, tav/latents.py]
+      params: ["videos.${key}.tune", base, tune]
+  edit:
+    foreach: ${edits}
+    do:
+      cmd: "true"
+      deps: ["artifacts/tune/${item.video}/weights.safetensors"]
+      params: ["edits.${key}"]
+  report:
+    cmd: "true"
+    deps: [artifacts/caption]
+    params: [videos]
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    files = ["man.mp4", "artifacts/caption/man/caption.json", "sd/unet/w", "sd/vae/w"]
+    for name in [*files, "tav/model/a.py", "tav/latents.py", "artifacts/tune/man/weights.safetensors"]:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("one")
+    Path("params.yaml").write_text(PARAMS)
+    Path("dvc.yaml").write_text(DAG)
+    return tmp_path
+
+
+def edit_params(old: str, new: str) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace(old, new))
+
+
+def test_inputs_are_what_dvc_yaml_lists() -> None:
+    assert inputs("edit", "man--dog") == (
+        ["artifacts/tune/man/weights.safetensors"],
+        {"edits.man--dog": {"video": "man", "prompt": "a dog"}},
+    )
+    assert inputs("tune", "man").params == {
+        "videos.man.tune": {},
+        "base": {"path": "sd"},
+        "tune": {"learning_rate": 3e-5, "steps": 5},
+    }
+
+
+def test_inputs_are_those_that_dvc_itself_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(ROOT)
+    for stage in Repo(os.fspath(ROOT)).index.stages:
+        name, _, key = stage.name.partition("@")
+        ours = inputs(name, key)
+        params = {name for dep in stage.deps for name in getattr(dep, "params", ())}
+        paths = {dep.def_path for dep in stage.deps if not hasattr(dep, "params")}
+        assert (set(ours.params), set(ours.deps)) == (params, paths), stage.name
+
+
+def test_nothing_changed_is_no_error() -> None:
+    with guard("tune", "man"):
+        Path("tav/model/__pycache__").mkdir()
+        Path("tav/model/__pycache__/a.pyc").write_text("compiled")
+        os.utime("tav/model/a.py")  # code counts by what it says
+        edit_params("a dog", "a cat")  # not this stage's
+        edit_params("3e-5", "0.00003")  # the same rate
+    with guard("report"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("3e-5", "1e-4", "params.yaml: tune.learning_rate was changed from 3e-05 to 0.0001"),
+        ("tune: {}", "tune: {steps: 9}", "params.yaml: videos.man.tune.steps was changed from nothing to 9"),
+        (", steps: 5", "", "params.yaml: tune.steps was changed from 5 to nothing"),
+    ],
+)
+def test_a_changed_parameter_is_named(old: str, new: str, said: str) -> None:
+    with pytest.raises(UserError) as error, guard("tune", "man"):
+        edit_params(old, new)
+    assert str(error.value) == f"{said} while tune@man ran: run `dvc repro` again"
+
+
+@pytest.mark.parametrize(
+    ("changed", "dep"),
+    [
+        ("tav/model/a.py", "tav/model"),
+        ("tav/model/new.py", "tav/model"),
+        ("tav/latents.py", "tav/latents.py"),
+        ("man.mp4", "man.mp4"),
+        ("sd/vae/w", "sd"),
+    ],
+)
+def test_a_changed_file_is_named(changed: str, dep: str) -> None:
+    with pytest.raises(UserError) as error, guard("tune", "man"):
+        Path(changed).write_text("two")
+    assert str(error.value) == f"{dep} was changed while tune@man ran: run `dvc repro` again"
+
+
+def edit_much() -> None:
+    edit_params("3e-5, steps: 5", "1e-4, steps: 6")
+    Path("man.mp4").unlink()
+
+
+def test_all_changes_in_one_line() -> None:
+    with pytest.raises(UserError) as error, guard("tune", "man"):
+        edit_much()
+    assert str(error.value) == (
+        "params.yaml: tune.learning_rate was changed from 3e-05 to 0.0001; "
+        "params.yaml: tune.steps was changed from 5 to 6; man.mp4 was changed "
+        "while tune@man ran: run `dvc repro` again"
+    )
+
+
+def edit_much_and_fail() -> None:
+    edit_much()
+    raise ZeroDivisionError
+
+
+def test_the_error_of_the_stage_itself_goes_its_way() -> None:
+    with pytest.raises(ZeroDivisionError), guard("tune", "man"):
+        edit_much_and_fail()
+
+
+@pytest.mark.parametrize(("stage", "key"), [("tune", "mann"), ("tun", "man"), ("tune", "")])
+def test_an_unknown_stage_or_key(stage: str, key: str) -> None:
+    with pytest.raises(UserError, match="there are: "), guard(stage, key):
+        pass
+
+
+def test_it_costs_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    key = next(iter(YAML(typ="safe").load(Path("params.yaml"))["edits"]))
+    start = time.process_time()
+    for _ in range(5):
+        with guard("evaluate", key):
+            pass
+    assert (time.process_time() - start) / 5 < 0.1
+    code = "import sys, tav.guard; sys.exit(any(name in sys.modules for name in ('dvc', 'torch', 'mlflow')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
