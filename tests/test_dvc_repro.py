@@ -1,0 +1,86 @@
+"""The DAG through the real `dvc repro`, with tiny models: a change runs what it touches, and nothing else."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import ROOT, make_models, make_project, write_params
+from ruamel.yaml import YAML
+
+ONE_EDIT = ["extract@cat", "caption@cat", "tune@cat", "invert@cat", "edit@cat--dog", "evaluate@cat--dog", "report"]
+
+
+def dvc(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dvc", *args]
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"  # dvc.yaml's commands say `python`
+    env = {"PATH": path, "HOME": str(folder), "TAV_TRACKING": "off", "OMP_WAIT_POLICY": "PASSIVE", "DO_NOT_TRACK": "1"}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
+
+
+def repro(folder: Path) -> list[str]:
+    """Run `dvc repro`; the stages that ran, in order."""
+    done = dvc(folder, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"Running stage '(.+)':", done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has been run once."""
+    folder = tmp_path_factory.mktemp("repro") / "project"
+    make_project(folder, make_models(tmp_path_factory.mktemp("models")))
+    shutil.copytree(ROOT / "tav", folder / "tav", ignore=shutil.ignore_patterns("__pycache__", "emoji_world"))
+    shutil.copy(ROOT / ".gitignore", folder)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    assert dvc(folder, "init", "-q").returncode == 0
+    assert sorted(repro(folder)) == sorted(ONE_EDIT)
+    return folder
+
+
+@pytest.fixture
+def data(project: Path) -> dict[str, Any]:
+    made: dict[str, Any] = YAML(typ="safe", pure=True).load(project / "params.yaml")
+    return made
+
+
+def test_a_second_time_nothing_runs(project: Path) -> None:
+    assert repro(project) == []
+
+
+def test_a_new_edit_runs_its_own_stages(project: Path, data: dict[str, Any]) -> None:
+    data["edits"]["cat--car"] = {"video": "cat", "prompt": "a car; touch pwned"}
+    write_params(project, data)
+    assert repro(project) == ["edit@cat--car", "evaluate@cat--car", "report"]
+    assert not (project / "pwned").exists()
+
+
+def test_own_settings_run_one_edit(project: Path, data: dict[str, Any]) -> None:
+    data["edits"]["cat--dog"]["strength"] = 0.5
+    write_params(project, data)
+    assert repro(project) == ["edit@cat--dog", "evaluate@cat--dog", "report"]
+
+
+def test_metrics_and_plots_are_dvcs_own(project: Path) -> None:
+    shown = dvc(project, "metrics", "show", "--json").stdout
+    assert "frame_consistency" in shown
+    assert "vae_psnr" in shown
+    assert (
+        "loss.csv"
+        in dvc(project, "plots", "show", "--json").stdout + dvc(project, "plots", "show", "--show-vega").stdout
+    )
+
+
+def test_a_failed_stage_says_one_line_and_leaves_nothing(project: Path, data: dict[str, Any]) -> None:
+    wrong = data["extract"] | {"num_frames": 99}
+    write_params(project, data | {"extract": wrong})
+    done = dvc(project, "repro")
+    assert done.returncode != 0
+    assert "too short" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(project.glob("artifacts/**/.tmp-*"))
+    write_params(project, data)
+    assert repro(project) == []  # what was made before comes back from DVC's cache
