@@ -1,0 +1,68 @@
+"""Emoji World's Stable Diffusion: the parts of SD 1.x with the same names, but small."""
+
+from __future__ import annotations
+
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from tav.emoji_world.features import NUM_FEATURES
+from tav.emoji_world.tokenizer import MAX_LENGTH
+
+WIDTH = 128  # of the prompt embeddings
+MODEL_INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "requires_safety_checker": False,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+
+
+def new_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=NUM_FEATURES,
+        out_channels=NUM_FEATURES,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(32, 64, 128),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=2,  # diffusers' name for the number of heads, as in SD 1.x
+        norm_num_groups=8,
+    )
+
+
+def new_text_encoder(vocabulary: int) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_LENGTH,
+            bos_token_id=vocabulary - 2,
+            eos_token_id=vocabulary - 1,
+            pad_token_id=vocabulary - 1,
+        )
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's schedule, for velocities."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+    )

@@ -1,0 +1,201 @@
+"""Train the text encoder and the UNet of Emoji World's Stable Diffusion.
+
+`python -m tav.emoji_world.text_to_image models/emoji-world` runs for the minutes that params.yaml
+there says, on a GPU if there is one and else in processes of one thread whose gradients are
+averaged. It goes on from its last checkpoint, and prints progress and time left. The learning
+rate follows the time that has passed, so a slow machine learns less but ends as well.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from tav.emoji_world.architecture import MODEL_INDEX, new_scheduler, new_text_encoder, new_unet
+from tav.emoji_world.features import patch_features
+from tav.emoji_world.samples import captioned_batches, token_ids, tokenizer_of
+from tav.emoji_world.settings import TextToImage, load_settings
+from tav.emoji_world.tokenizer import save_tokenizer
+
+
+@dataclass
+class Training:
+    """All that changes while training, and so all that a checkpoint holds."""
+
+    unet: UNet2DConditionModel
+    text_encoder: CLIPTextModel
+    optimizer: torch.optim.Optimizer
+    averages: list[Tensor]
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return [*self.unet.parameters(), *self.text_encoder.parameters()]
+
+    def save(self, path: Path) -> None:
+        state = {
+            "unet": self.unet.state_dict(),
+            "text_encoder": self.text_encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averages": self.averages,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+
+    def load(self, path: Path, device: str) -> None:
+        state = torch.load(path, map_location=device, weights_only=True)
+        self.unet.load_state_dict(state["unet"])
+        self.text_encoder.load_state_dict(state["text_encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.averages = state["averages"]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def start(settings: TextToImage, vocabulary: int, device: str) -> Training:
+    torch.manual_seed(settings.seed)
+    unet, text_encoder = new_unet().to(device), new_text_encoder(vocabulary).to(device)
+    if device == "cpu":  # SDPA's backward is slow there at small heads
+        unet.set_attn_processor(AttnProcessor())
+    parameters = [*unet.parameters(), *text_encoder.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, fused=True)
+    averages = [parameter.detach().clone() for parameter in parameters]
+    return Training(unet, text_encoder, optimizer, averages)
+
+
+def velocity_loss(
+    state: Training, scheduler: DDIMScheduler, features: Tensor, ids: Tensor, rng: torch.Generator
+) -> Tensor:
+    """Mean squared error of the predicted velocity, timesteps spread evenly over the batch."""
+    device, batch = features.device, len(features)
+    strata = torch.arange(batch) + torch.rand(batch, generator=rng)
+    timesteps = (strata / batch * scheduler.config.num_train_timesteps).long().to(device)
+    noise = torch.randn(features.shape, generator=rng).to(device)
+    noisy = scheduler.add_noise(features, noise, timesteps)
+    with torch.autocast(device.type, torch.bfloat16, enabled=_has_bf16(device.type)):
+        prompt_embeds = state.text_encoder(ids.to(device)).last_hidden_state
+        predicted = state.unet(noisy, timesteps, prompt_embeds).sample
+    return torch.nn.functional.mse_loss(predicted.float(), scheduler.get_velocity(features, noise, timesteps))
+
+
+def _has_bf16(device: str) -> bool:
+    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
+def average_gradients(parameters: list[torch.nn.Parameter], progress: float) -> float:
+    """Average gradients in place over all processes, and give the average progress."""
+    if not dist.is_initialized():
+        return progress
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([*(g.flatten() for g in gradients), torch.tensor([progress])])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    parts = flat[:-1].split([g.numel() for g in gradients])
+    torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
+    return float(flat[-1])
+
+
+def update(state: Training, settings: TextToImage, progress: float) -> None:
+    """One AdamW step at the rate for this progress in [0, 1], and the moving averages."""
+    warm = min(1.0, (state.step + 1) / settings.warmup_steps)
+    rate = settings.learning_rate * warm * (0.5 + 0.5 * cos(pi * progress)) + 1e-6
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    torch.nn.utils.clip_grad_norm_(state.parameters, 1.0)
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    state.step += 1
+    keep = min(settings.ema_decay, (1 + state.step) / (10 + state.step))
+    torch._foreach_lerp_(state.averages, [p.detach() for p in state.parameters], 1 - keep)
+
+
+def train(folder: Path, rank: int) -> Training:
+    """Train until the time is up, from the last checkpoint if there is one."""
+    settings = load_settings(folder).text_to_image
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer = folder / "stable-diffusion" / "tokenizer"
+    checkpoint = folder / ".checkpoints" / "text_to_image.pt"
+    state = start(settings, len(tokenizer_of(str(tokenizer))), device)
+    if checkpoint.is_file():
+        state.load(checkpoint, device)
+    seed = [settings.seed, rank, state.step]
+    rng = np.random.default_rng(seed)
+    noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    batches = captioned_batches(rng, settings.batch_size, settings.caption_dropout)
+    scheduler, began, saved, losses = new_scheduler(), time.time() - state.seconds, time.time(), 0.0
+    while state.seconds < settings.minutes * 60:
+        pixel_values, words = next(batches)
+        features, ids = patch_features(pixel_values.to(device)), token_ids(str(tokenizer), words)
+        loss = velocity_loss(state, scheduler, features, ids, noise)
+        loss.backward()
+        seconds = average_gradients(state.parameters, time.time() - began)
+        state.seconds = seconds
+        update(state, settings, min(1.0, seconds / (settings.minutes * 60)))
+        losses += 0.01 * (loss.item() - losses) if losses else loss.item()
+        if rank == 0 and state.step % 50 == 0:
+            _report(state, settings, losses)
+        if rank == 0 and time.time() - saved > 90:
+            state.save(checkpoint)
+            saved = time.time()
+    if rank == 0:
+        state.save(checkpoint)
+    return state
+
+
+def _report(state: Training, settings: TextToImage, loss: float) -> None:
+    pictures = state.step * settings.batch_size * settings.processes
+    left = settings.minutes - state.seconds / 60
+    print(
+        f"step {state.step}, {pictures} pictures, {pictures / state.seconds:.0f}/s, "
+        f"loss {loss:.4f}, {left:.1f} min left",
+        flush=True,
+    )
+
+
+def export(state: Training, folder: Path) -> None:
+    """Write the averaged weights in float16, as Stable Diffusion's folders."""
+    for parameter, average in zip(state.parameters, state.averages, strict=True):
+        parameter.data.copy_(average)
+    state.unet.half().save_pretrained(folder / "unet")
+    state.text_encoder.half().save_pretrained(folder / "text_encoder")
+    new_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
+
+
+def _process(rank: int, folder: Path, processes: int, meeting: str) -> None:
+    torch.set_num_threads(1 if processes > 1 else torch.get_num_threads())
+    if processes > 1:
+        dist.init_process_group("gloo", meeting, rank=rank, world_size=processes)
+    state = train(folder, rank)
+    if rank == 0:
+        export(state, folder / "stable-diffusion")
+
+
+def main(folder: Path) -> None:
+    """Train and export; on a GPU in one process."""
+    save_tokenizer(folder / "stable-diffusion" / "tokenizer")
+    settings = load_settings(folder).text_to_image
+    processes = 1 if torch.cuda.is_available() else settings.processes
+    with TemporaryDirectory() as place:
+        arguments = (folder, processes, f"file://{place}/meeting")
+        torch.multiprocessing.start_processes(_process, arguments, nprocs=processes)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
