@@ -1,0 +1,210 @@
+"""All that was made -> one HTML page that works from a file, with the videos beside it."""
+
+import csv
+import difflib
+import math
+import shutil
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tav.artifacts import artifact, atomic, read_frames, read_json
+from tav.params import Params, Section
+from tav.stages import OnProgress, Progress
+
+ENLARGED = 160
+"""Pixels. Videos with a shorter side are shown enlarged, each pixel as a square."""
+METRICS = {
+    "frame_consistency": ("Frame consistency", "{:.3f}"),
+    "consecutive_consistency": ("Consecutive consistency", "{:.3f}"),
+    "textual_alignment": ("Textual alignment", "{:.2f}"),
+    "pick_score": ("PickScore", "{:.2f}"),
+    "motion_alignment": ("Motion alignment, px", "{:.2f}"),
+}
+"""Title and format of each metric. Of all, higher is better."""
+CHART = (600, 180)
+"""Width and height of a loss curve, in its own units."""
+
+
+class Word(NamedTuple):
+    text: str
+    kind: Literal["same", "new", "gone"]
+
+
+class Setting(NamedTuple):
+    name: str
+    value: str
+    own: bool
+    """Of this video or edit alone, over the section."""
+
+
+def changes(caption: str, prompt: str) -> list[Word]:
+    """What a prompt says other than the caption: runs of words, in reading order. Case and punctuation don't count."""
+    old, new = caption.split(), prompt.split()
+    plain = [[word.strip(".,;:!?").lower() for word in words] for words in (old, new)]
+    words = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, plain[0], plain[1], autojunk=False).get_opcodes():
+        if kind == "equal":
+            words.append(Word(" ".join(new[c:d]), "same"))
+        else:
+            words += [Word(" ".join(old[a:b]), "gone")] * (a < b) + [Word(" ".join(new[c:d]), "new")] * (c < d)
+    return words
+
+
+def settings_of(section: Section, own: set[str] | None = None) -> list[Setting]:
+    """A section's settings as params.yaml names them, those named in `own` marked."""
+    plain = section.model_dump(mode="json", by_alias=True)
+    return [Setting(name, _text(value), name in (own or ())) for name, value in plain.items()]
+
+
+def best(values: list[float | None]) -> list[bool]:
+    """Which are the highest. None of them where there is nothing to compare."""
+    there = [value for value in values if value is not None]
+    return [len(there) > 1 and value == max(there) for value in values]
+
+
+def table(edits: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows of cells: the source's own values first, then each edit's with the best marked."""
+    measured = [edit for edit in edits if edit["metrics"]]
+    source = measured[0]["metrics"]["source"] if measured else {}
+    names = [name for name in METRICS if any(name in edit["metrics"]["edit"] for edit in measured)]
+    marks = {name: best([edit["metrics"]["edit"].get(name) for edit in measured]) for name in names}
+    rows = [
+        {
+            "edit": edit,
+            "cells": [
+                {
+                    "value": _number(name, edit["metrics"]["edit"].get(name)),
+                    "unedited": _number(name, edit["metrics"]["source"].get(f"{name}_with_target_prompt")),
+                    "best": marks[name][i],
+                }
+                for name in names
+            ],
+        }
+        for i, edit in enumerate(measured)
+    ]
+    return {
+        "titles": [METRICS[name][0] for name in names],
+        "source": [_number(name, source.get(name)) for name in names],
+        "rows": rows,
+    }
+
+
+def loss_curve(file: Path) -> dict[str, Any] | None:
+    """A tuning's loss, with its running mean over a twentieth of the steps, as SVG points."""
+    if not file.exists():
+        return None
+    with file.open(newline="") as lines:
+        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(lines)]
+    rows = [row for row in rows if math.isfinite(row[1])]
+    if not rows:
+        return None
+    steps, losses = zip(*rows, strict=True)
+    window = max(1, len(losses) // 20)
+    means = [sum(part) / len(part) for part in (losses[max(0, i - window + 1) : i + 1] for i in range(len(losses)))]
+    low, high = min(losses), max(losses)
+    width, height = CHART
+
+    def points(values: Any) -> str:
+        xs = (width * (step - steps[0]) / max(1, steps[-1] - steps[0]) for step in steps)
+        ys = (height * (1 - (value - low) / ((high - low) or 1)) for value in values)
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+
+    data = [[step, float(f"{loss:.4g}"), float(f"{mean:.4g}")] for (step, loss), mean in zip(rows, means, strict=True)]
+    facts = {"low": low, "high": high, "first": steps[0], "last": steps[-1], "window": window, "end": means[-1]}
+    return {"width": width, "height": height, "raw": points(losses), "mean": points(means), "data": data, **facts}
+
+
+def edit_view(params: Params, key: str, caption: str, folder: Path) -> dict[str, Any]:
+    """What the page shows of an edit. Copies its video into `folder`."""
+    asked, made = params.video_edit(key), artifact("edit", key, "video.mp4")
+    if made.exists():
+        shutil.copyfile(made, folder / "edits" / f"{key}.mp4")
+    return {
+        "key": key,
+        "prompt": asked.prompt,
+        "words": changes(caption, asked.prompt),
+        "video": f"edits/{key}.mp4" if made.exists() else None,
+        "metrics": _made("evaluate", key, "metrics.json"),
+        "settings": settings_of(params.edit_of(key), _own(asked)),
+    }
+
+
+def video_view(params: Params, key: str, folder: Path) -> dict[str, Any]:
+    """What the page shows of a video and its edits. Writes its picked frames as a video into `folder`."""
+    video = params.video(key)
+    said = _made("caption", key, "caption.json") or {"caption": video.caption or "", "by": "given"}
+    edits = [edit_view(params, e, said["caption"], folder) for e, asked in params.edits.items() if asked.video == key]
+    return {
+        "key": key,
+        **said,
+        "source": _source(key, folder / "sources" / f"{key}.mp4"),
+        "edits": edits,
+        "table": table(edits),
+        "loss": loss_curve(artifact("tune", key, "loss.csv")),
+        "tuning": _made("tune", key, "tuning.json"),
+        "inversion": _made("invert", key, "inversion.json"),
+        "settings": {
+            "extract": settings_of(params.extract_of(key), set(video.extract)),
+            "tune": settings_of(params.tune_of(key), set(video.tune)),
+        },
+    }
+
+
+def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]]) -> str:
+    """The page. All text is escaped: prompts come from anywhere."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return jinja.get_template("report.html.jinja").render(videos=videos, sections=sections)
+
+
+def run(params: Params, key: str, on_progress: OnProgress) -> None:
+    """Writes `index.html`, `sources/VIDEO.mp4` and `edits/EDIT.mp4`. What isn't made yet is listed as such."""
+    names = ("base", "extract", "caption", "tune", "invert", "edit", "evaluate")
+    sections = {name: settings_of(getattr(params, name)) for name in names}
+    with atomic(artifact("report")) as folder:
+        for part in ("sources", "edits"):
+            (folder / part).mkdir(parents=True)
+        videos = []
+        for video in params.videos:
+            videos.append(video_view(params, video, folder))
+            on_progress(Progress(len(videos), len(params.videos)))
+        (folder / "index.html").write_text(render(videos, sections), encoding="utf-8")
+
+
+def _source(key: str, file: Path) -> dict[str, Any] | None:
+    """The picked frames, at their cadence and brought back to the source's size as the edits are."""
+    from tav.video import unfit, write_mp4
+
+    if not artifact("extract", key, "source.json").exists():
+        return None
+    source = read_json(artifact("extract", key, "source.json"))
+    frames = unfit(read_frames(artifact("extract", key, "frames")), source["width"], source["height"], source["fit"])
+    write_mp4(file, frames, source["fps"])
+    num_frames, height, width, _ = frames.shape
+    size = {"num_frames": num_frames, "height": height, "width": width, "enlarged": min(height, width) < ENLARGED}
+    return {"video": f"sources/{key}.mp4", "fps": source["fps"], **size}
+
+
+def _made(stage: str, key: str, name: str) -> Any:
+    """What a stage wrote, or None where it has not run yet."""
+    file = artifact(stage, key, name)
+    return read_json(file) if file.exists() else None
+
+
+def _own(section: Section) -> set[str]:
+    return set(section.model_dump(exclude_none=True, by_alias=True))
+
+
+def _number(name: str, value: float | None) -> str:
+    return "" if value is None else METRICS[name][1].format(value).replace("-", "\N{MINUS SIGN}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_text(part)}" for name, part in value.items() if part is not None)
+    if isinstance(value, list):
+        return ", ".join(_text(part) for part in value) or "none"
+    named = {"None": "\N{EN DASH}", "True": "yes", "False": "no", "": '""'}
+    return named.get(str(value), str(value))
