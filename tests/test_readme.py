@@ -1,0 +1,57 @@
+"""What the README says is there and runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tav.params import check, read_yaml
+from tav.video import probe
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert targets
+    assert not [t for t in targets if not t.startswith("https://") and not (ROOT / t).exists()]
+
+
+def test_commands_exist() -> None:
+    from tav.__main__ import app
+
+    shell = "\n".join(blocks(""))
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"^tav (\w+)", shell, re.M)) <= known
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"^make (\w+)", shell, re.M)) <= targets
+
+
+def test_settings_for_real_weights_are_known() -> None:
+    (text,) = blocks("yaml")
+    from ruamel.yaml import YAML
+
+    shown, data = YAML(typ="safe", pure=True).load(text), read_yaml(ROOT / "params.yaml")
+    for section, values in shown.items():
+        for name, value in values.items():
+            data[section][name] = data[section][name] | value if isinstance(value, dict) else value
+    check(data)
+
+
+def test_python_runs(tmp_path: Path) -> None:
+    if not (ROOT / "models/emoji-world/stable-diffusion/unet").exists():
+        pytest.skip("the shipped weights are not there")
+    (code,) = blocks("python")
+    assert "steps=150" in code
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    (tmp_path / "videos").symlink_to(ROOT / "videos")
+    short = code.replace("steps=150", "steps=2")
+    subprocess.run([sys.executable, "-c", short], cwd=tmp_path, check=True, timeout=600)
+    assert probe(tmp_path / "edited.mp4").num_frames == 8
