@@ -58,8 +58,9 @@ def run(targets: list[str], jobs: int | None = None) -> int:
     if all(need == "up to date" for need in needs):
         print(f"all {len(needs)} stages are up to date")
         return 0
-    from flows.pipeline import pipeline
+    from flows.pipeline import pipeline, reach_server
 
+    reach_server()
     state = pipeline(targets, jobs, return_state=True)
     print(state.message or "", file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1

@@ -11,6 +11,7 @@ if __name__ == "__main__":  # --help and a bad params.yaml don't wait for Prefec
     sys.exit(main())
 
 import re
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,12 +25,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, process
 from flows.dag import Stage
 from flows.schedule import Schedule, Share, this_machine
-from tav.params import load
+from tav.params import UserError, load
 
 POLL = 5.0
 """Seconds between looks at whether the flow was cancelled."""
@@ -57,7 +59,7 @@ def pipeline(targets: list[str] | None = None, jobs: int | None = None) -> State
     stop = threading.Event()
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
-        _run(schedule, futures, stop)
+        _run_all(schedule, futures, stop)
     finally:  # Ctrl-C, SIGTERM, a cancelled flow
         stop.set()
         wait(list(futures.values()), timeout=process.GRACE + 4)
@@ -67,7 +69,7 @@ def pipeline(targets: list[str] | None = None, jobs: int | None = None) -> State
     return Failed(message=schedule.summary()) if schedule.failed else Completed(message=schedule.summary())
 
 
-def _run(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: threading.Event) -> None:
+def _run_all(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: threading.Event) -> None:
     """Run the stages to the end of the schedule, or until the flow is cancelled."""
     ended: SimpleQueue[str] = SimpleQueue()
 
@@ -84,16 +86,35 @@ def _run(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: threa
             futures[stage.name].add_done_callback(partial(lambda name, _: ended.put(name), stage.name))
         with suppress(Empty):
             name = ended.get(timeout=POLL)
-            schedule.ended(name, _why_not(futures[name].state))
+            error = futures[name].result(raise_on_failure=False)
+            schedule.ended(name, str(error) if isinstance(error, Exception) else "")
         if _cancelled():
             return
 
 
-def _why_not(state: State[Any]) -> str:
-    """Why a stage was not made. Empty when it was."""
-    if state.is_completed():
-        return ""
-    return str(state.data) if isinstance(state.data, StageFailed) else state.message or str(state.name)
+def reach_server() -> None:
+    """Find Prefect's server, or start a temporary one that Ctrl-C does not reach: it has to hear how the flow ended.
+
+    Raises UserError where there is none.
+    """
+    problem: list[Exception | None] = []
+
+    def reach() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # of this thread, and of what it starts
+        try:
+            with get_client(sync_client=True) as client:
+                problem.append(client.api_healthcheck())
+        except Exception as error:
+            problem.append(error)
+
+    thread = threading.Thread(target=reach, daemon=True)
+    thread.start()
+    thread.join()
+    if problem[0] is not None:
+        where = PREFECT_API_URL.value() or "a temporary one"
+        raise UserError(
+            f"Prefect's server ({where}) does not answer ({problem[0]}): start it, or unset PREFECT_API_URL"
+        )
 
 
 def _may_try_again(task: Any, task_run: Any, state: State[Any]) -> bool:
@@ -101,22 +122,22 @@ def _may_try_again(task: Any, task_run: Any, state: State[Any]) -> bool:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=_may_try_again)
-def make(stage: Stage, share: Share, stop: threading.Event) -> str:
-    """Have DVC make one stage, in a child process. Gives what it came to, in words. Raises StageFailed."""
+def make(stage: Stage, share: Share, stop: threading.Event) -> State[Any]:
+    """Have DVC make one stage, in a child process. The state says what came of it: "ran", "did not change"."""
     logger = get_run_logger()
     logger.info("%s: %s", stage.name, stage.changed or "something before it was made again; DVC decides")
     show = _progress(stage.name)
 
     def on_line(line: str) -> None:
-        logger.info(line)
-        show(line)
+        if line.strip():
+            logger.info(line)
+            show(line)
 
     env = process.environment(share.threads, share.gpu)
     end = process.run(process.repro(stage.name), env, on_line, stage.meta.timeout, stop)
     if not end.ok:
-        raise StageFailed(end)
-    logger.info("%s %s", stage.name, end.text)
-    return end.text
+        return Failed(message=end.text, data=StageFailed(end))  # not raised: a traceback of this file helps nobody
+    return Completed(message=end.text)
 
 
 def _show_plan(stages: list[Stage]) -> None:

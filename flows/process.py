@@ -112,14 +112,14 @@ def tell(code: int, output: str) -> Exit:
         return Exit(False, True, f"exited with {stage_code}")
     if not said and any(words in output for words in BUSY):
         return Exit(False, True, "another DVC is at work on it")
-    return Exit(False, False, f"exited with {stage_code}{_reason(output)}")
+    return Exit(False, False, f"exited with {stage_code}: {_last_words(output)}".rstrip(": "))
 
 
-def _reason(output: str) -> str:
-    """The last thing that the stage said, or DVC where the stage never ran."""
+def _last_words(output: str) -> str:
+    """The last thing that the stage said, or DVC where it never came to the stage."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    own = [line for line in lines if not re.match(r"ERROR: failed to reproduce.*exited with|> |Running stage ", line)]
-    return f": {own[-1]}" if own else ""
+    own = [line for line in lines if not re.match(r"ERROR: .*exited with -?\d+$|> |Running stage ", line)]
+    return re.sub(r"^ERROR: failed to reproduce '.*?': ", "DVC: ", own[-1]) if own else ""
 
 
 def _signal_name(number: int) -> str:
