@@ -3,7 +3,7 @@
 The only package that imports decord and av, and it does so when a file is opened. No torch.
 """
 
-from tav.video.fitting import Fit, fitted_size, resize, unfit
+from tav.video.fitting import fitted_size, resize, unfit
 from tav.video.picking import Picked, Span, cadence, pick_frames
 from tav.video.reading import IMAGE_FPS, VideoInfo, frame_times, iter_frames, probe, read_frames
 from tav.video.sound import write_audio
@@ -11,7 +11,6 @@ from tav.video.writing import write_contact_sheet, write_gif, write_mp4
 
 __all__ = [
     "IMAGE_FPS",
-    "Fit",
     "Picked",
     "Span",
     "VideoInfo",

@@ -1,15 +1,14 @@
 """Fit frames into the size of a model, and back."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tav.params import UserError
+from tav.params import Fit, UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Fit = Literal["crop", "pad", "stretch"]
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""

@@ -148,8 +148,8 @@ def _read_by_pyav(path: Path, wanted: Sequence[int]) -> Iterator[np.ndarray]:
 def _decord_is_exact(container: "InputContainer", stream: "VideoStream", frame: "VideoFrame") -> bool:
     """Whether decord is here and reads this as PyAV does. Tests compare the two.
 
-    It is wrong in MPEG-TS and MPEG-PS, for edit lists, 10 bits, odd sides, interlaced pictures, and where a side is
-    12, 16, 24, 48 or 72 pixels; it can't read AV1, GIF or raw streams; it leaves pixels that aren't square.
+    It is wrong in MPEG-TS, for 10 bits, odd sides, interlaced pictures, and where a side is 12, 16, 24, 48 or 72
+    pixels; it can't read AV1, GIF or raw streams; it counts what an edit list hides, and leaves pixels unsquare.
     """
     return (
         find_spec("decord") is not None

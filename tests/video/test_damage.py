@@ -84,6 +84,17 @@ def test_a_lost_block_is_found(name: str, tmp_path: Path) -> None:
         read_frames(path, [0, 20])
 
 
+def test_a_few_wrong_bytes_are_found(tmp_path: Path) -> None:
+    """decord reads over these, and so does PyAV with more than one slice thread."""
+    path = make_video(tmp_path / "v.mp4", moving_frames(60, 192, 128), options={"g": "12"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = np.random.default_rng(0).bytes(64)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged near 0\.\d\d s"):
+        list(frame_times(path))
+
+
 def test_frames_before_the_damage_are_good(tmp_path: Path) -> None:
     """Damage far behind the last wanted frame is not looked for."""
     whole = make_video(tmp_path / "whole.mp4", _grainy(80), options={"g": "8"})

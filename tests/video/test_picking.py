@@ -21,6 +21,7 @@ def test_stride() -> None:
     assert indices(times, NTSC, num_frames=4, stride=3) == [0, 3, 6, 9]
     assert indices(times, NTSC, num_frames=3) == [0, 1, 2]
     assert indices(times, NTSC, num_frames=2, start=1.0, stride=10) == [30, 40]
+    assert indices(times, NTSC, num_frames=1, start=1.01) == [30]  # shown at 1.001 s, and the nearest
     assert indices(times, NTSC, num_frames=24, stride=4) == list(range(0, 91, 4))  # 23: one too few
 
 

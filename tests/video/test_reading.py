@@ -110,6 +110,8 @@ def test_what_an_edit_list_hides_stays_hidden(tmp_path: Path) -> None:
                 trimmed.mux(packet)
     assert probe(path).num_frames == len(list(frame_times(path))) == 19
     assert nearest(read_frames(path, [0, 10, 18]), moving_frames()) == [5, 15, 23]
+    with pytest.raises(UserError, match="ends before frame 19"):  # decord counts the hidden ones too
+        read_frames(path, [0, 19])
 
 
 def test_transparent_gif_is_shown_on_white(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_sound_that_starts_before_the_pictures(tmp_path: Path) -> None:
     later, _ = read_audio(path, Span(0.2, 1.0))
     assert np.array_equal(later, whole[:, round(0.6 * rate) : round(1.4 * rate)])
     assert later.any()
+    assert whole[:, : round(0.1 * rate)].any()  # the tone is on from the file's start, 0.4 s before the first frame
 
 
 def test_no_sound_to_take(tmp_path: Path) -> None:
