@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TUNINGS, EDITS = "tunings", "edits"
+NOTES = {
+    TUNINGS: "One row is one tuning of one video, with its loss by step.",
+    EDITS: "One row is one edit in one configuration, with all parameters that made it.",
+}
 IDENTITY, OUTPUTS = "tav.identity", "tav.outputs"  # tags
 LONG = 20
 """Rows from which on `record` draws a bar."""
@@ -89,10 +93,15 @@ def record(params: Params) -> Recorded:
 
 
 def serve(port: int = 5000) -> None:
-    """Show the store in the browser: becomes `mlflow server`, until Ctrl-C. Raises UserError when the port is taken."""
+    """Show the store in the browser: becomes `mlflow server`, until Ctrl-C.
+
+    Raises UserError when the port is taken or nothing is recorded yet.
+    """
     if address().startswith("http"):
         print(f"MLflow is at {address()}")
         return
+    if "MLFLOW_TRACKING_URI" not in os.environ and not Path("mlflow.db").exists():
+        raise UserError(f"nothing is recorded yet in {Path.cwd()}: run `dvc repro`, then `tav record`")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -196,7 +205,7 @@ class Rows:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             place = None if address().startswith("http") else Path("mlruns").absolute().as_uri()
-            return str(self.client.create_experiment(name, artifact_location=place))
+            return str(self.client.create_experiment(name, place, {"mlflow.note.content": NOTES[name]}))
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -216,15 +225,21 @@ class Rows:
 
 
 def _client() -> "MlflowClient":
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    _quiet()
     from mlflow import MlflowClient
 
     return MlflowClient(address())
 
 
+def _quiet() -> None:
+    """mlflow reads these when it is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
 @contextlib.contextmanager
 def _reachable() -> Iterator[None]:
+    _quiet()
     from mlflow.exceptions import MlflowException
 
     try:

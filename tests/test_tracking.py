@@ -1,6 +1,7 @@
 """The record in a real MLflow store, of a real DVC project whose stages are quick: a script writes the artifacts."""
 
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from tav.live import live_tuning
 from tav.params import UserError, load
 from tav.provenance import md5_of
 from tav.stages import Progress
-from tav.tracking import EDITS, IDENTITY, TUNINGS, address, record
+from tav.tracking import EDITS, IDENTITY, TUNINGS, address, record, serve
 
 ROOT = Path(__file__).parents[1]
 PARAMS = """
@@ -248,6 +249,7 @@ def live_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As `dvc repro` finds it when it tunes `cat` anew, with six steps."""
     monkeypatch.setattr(live, "LIVE_AFTER", 0)
     monkeypatch.setattr(live, "LIVE_EVERY", 0.05)
+    monkeypatch.setattr(live, "PATIENCE", 240)  # a busy machine imports mlflow slowly
     change("steps: 5", "steps: 6")
     shutil.rmtree("artifacts/tune/cat")
     return project
@@ -267,9 +269,9 @@ def tune_cat(done: range, ends: BaseException | None = None) -> None:
 def test_the_loss_is_there_while_it_runs() -> None:
     with live_tuning(load(), "cat") as log:
         log(Progress(1, 6, {"loss": 1.0, "lr": 1e-4, "grad_norm": 0.5}))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while len(rows(TUNINGS)) < 3 or not history(rows(TUNINGS)[0]):
-            assert time.monotonic() < end, "no live loss within 30 s"
+            assert time.monotonic() < end, "no live loss within 120 s"
             time.sleep(0.1)
         run = row(TUNINGS, "cat")
         assert (run.info.status, run.data.params["tune.steps"], history(run)) == ("RUNNING", "6", [(1, 1.0)])
@@ -317,7 +319,19 @@ def test_a_store_that_is_away_is_told_once_and_stops_nothing(
     tune_cat(range(1, 7))
     with pytest.raises(UserError, match=r"^MLflow at http://127.0.0.1:9 can't be used .*: run `tav record` later$"):
         record(load())
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 60  # MLflow's own patience is 245 s a call
     said = [line for line in capfd.readouterr().err.splitlines() if line]
     assert len(said) == 1
     assert said[0].startswith("MLflow: the loss isn't logged live (")
+
+
+def test_the_ui_says_why_it_can_not_start(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="nothing is recorded yet"):
+        serve()
+    monkeypatch.chdir(made)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"^port {port} is taken: run `tav ui --port {port + 1}`$"):
+            serve(port)
