@@ -88,6 +88,8 @@ def tune(
     moments, prompt_embeds = Moments(*(part.to(device) for part in moments)), prompt_embeds.to(device)
     run = start_run(parameters, settings, device)
     mark = fingerprint(settings, [*parameters.values(), *moments, prompt_embeds])
+    if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
+        run.moved.update(parameters)
     if checkpoint_dir:
         resume(run, checkpoint_dir, mark)
     yield from (replace(step, replayed=True) for step in run.history)
@@ -202,7 +204,8 @@ def _check_finite(run: Run, number: int, loss: Tensor, grad_norm: Tensor) -> Non
     """fp16 may overflow now and then, which the scaler answers with a smaller scale, but not for ever."""
     if loss.isfinite() and (grad_norm.isfinite() or (run.scaler.is_enabled() and run.scaler.get_scale() > 1)):
         return
-    tensors = [(name, tensor) for name, p in run.parameters.items() for tensor in (p, p.grad) if tensor is not None]
+    gradients = [(name, parameter.grad) for name, parameter in run.parameters.items() if parameter.grad is not None]
+    tensors = [*run.parameters.items(), *gradients]
     name = next((name for name, tensor in tensors if not tensor.isfinite().all()), "none of the tuned tensors")
     raise FloatingPointError(
         f"step {number}: loss {loss.item()}, gradient norm {grad_norm.item()}; the first tensor that is not finite "

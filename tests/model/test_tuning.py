@@ -1,0 +1,200 @@
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+
+from tav.model.inflation import inflate
+from tav.model.pretrained import load_pipeline
+from tav.model.tuned_weights import tuned_parameters
+from tav.model.tuning import TuneSettings, denoising_loss, rate_factor, tune
+
+SETTINGS = TuneSettings(steps=6, learning_rate=1e-3, seed=1, checkpoint_every=2)
+
+
+def fresh(folder):
+    pipe = load_pipeline(str(folder), components=("unet", "scheduler"))
+    return inflate(pipe.unet), pipe.scheduler
+
+
+def weights(unet):
+    return {name: parameter.detach().clone() for name, parameter in tuned_parameters(unet).items()}
+
+
+def tuned(folder, moments, prompt_embeds, settings=SETTINGS, steps=None, **more):
+    unet, scheduler = fresh(folder)
+    done = list(itertools.islice(tune(unet, scheduler, moments, prompt_embeds, settings, **more), steps))
+    return weights(unet), done
+
+
+def same(ours, theirs):
+    return all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@torch.no_grad()
+def error(unet, scheduler, moments, prompt_embeds):
+    noise = torch.randn(moments.mean.shape, generator=torch.Generator().manual_seed(9))
+    losses = [
+        denoising_loss(unet, scheduler, moments.mean, noise, torch.tensor([timestep]), prompt_embeds)
+        for timestep in (100, 400, 800)
+    ]
+    return sum(losses).item()
+
+
+def test_learns_the_video_and_nothing_but_the_tuned_tensors(either_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(either_folder)
+    before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    at_first = error(unet, scheduler, moments, prompt_embeds)
+    settings = dataclasses.replace(SETTINGS, steps=25, learning_rate=3e-3)
+    steps = list(tune(unet, scheduler, moments, prompt_embeds, settings))
+    assert [step.step for step in steps] == list(range(1, 26))
+    assert error(unet, scheduler, moments, prompt_embeds) < 0.97 * at_first
+    changed = {name for name, tensor in unet.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == tuned_parameters(unet).keys()
+
+
+def test_same_seed_same_weights(sd_folder, moments, prompt_embeds):
+    torch.manual_seed(1)
+    first, steps = tuned(sd_folder, moments, prompt_embeds)
+    torch.manual_seed(2)
+    again, _ = tuned(sd_folder, moments, prompt_embeds)
+    other, others = tuned(sd_folder, moments, prompt_embeds, dataclasses.replace(SETTINGS, seed=2))
+    assert same(first, again)
+    assert not same(first, other)
+    assert steps[0].loss != others[0].loss
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 5])
+def test_a_stopped_run_ends_as_one_that_was_not(sd_folder, moments, prompt_embeds, tmp_path, stopped_after):
+    settings = dataclasses.replace(SETTINGS, lr_schedule="cosine", warmup_steps=2)
+    whole, steps = tuned(sd_folder, moments, prompt_embeds, settings)
+    tuned(sd_folder, moments, prompt_embeds, settings, stopped_after, checkpoint_dir=tmp_path)
+    resumed, told = tuned(sd_folder, moments, prompt_embeds, settings, checkpoint_dir=tmp_path)
+    assert same(resumed, whole)
+    assert [step.replayed for step in told] == [step.step <= stopped_after // 2 * 2 for step in told]
+    for ours, theirs in zip(told, steps, strict=True):
+        assert (ours.step, ours.loss, ours.grad_norm, ours.lr) == (
+            theirs.step,
+            theirs.loss,
+            theirs.grad_norm,
+            theirs.lr,
+        )
+
+
+def test_checkpoints_are_whole_and_few(sd_folder, moments, prompt_embeds, tmp_path):
+    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000004.safetensors", "step-000006.safetensors"]
+
+
+def test_damaged_and_foreign_checkpoints_are_not_used(sd_folder, moments, prompt_embeds, tmp_path):
+    whole, _ = tuned(sd_folder, moments, prompt_embeds)
+    tuned(sd_folder, moments, prompt_embeds, steps=5, checkpoint_dir=tmp_path)
+    newest = tmp_path / "step-000004.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    resumed, told = tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
+    assert same(resumed, whole)
+    assert sum(step.replayed for step in told) == 2
+    others = dataclasses.replace(SETTINGS, learning_rate=2e-3)
+    _, told = tuned(sd_folder, moments, prompt_embeds, others, checkpoint_dir=tmp_path)
+    assert not any(step.replayed for step in told)
+
+
+def test_checkpointing_changes_nothing_but_memory(sd_folder, moments, prompt_embeds):
+    plain, _ = tuned(sd_folder, moments, prompt_embeds, steps=2)
+    settings = dataclasses.replace(SETTINGS, gradient_checkpointing=True)
+    checkpointed, _ = tuned(sd_folder, moments, prompt_embeds, settings, 2)
+    for name, tensor in plain.items():
+        torch.testing.assert_close(checkpointed[name], tensor, rtol=0, atol=1e-5)
+
+
+def test_official_checkpointing_leaves_the_down_blocks(sd_folder, moments, prompt_embeds):
+    before = weights(fresh(sd_folder)[0])
+    after, _ = tuned(sd_folder, moments, prompt_embeds, dataclasses.replace(SETTINGS, official_checkpointing=True))
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still == {name for name in before if name.startswith("down_blocks.")}
+
+
+def test_temporal_attention_may_have_its_own_rate(sd_folder, moments, prompt_embeds):
+    before = weights(fresh(sd_folder)[0])
+    settings = dataclasses.replace(SETTINGS, temporal_learning_rate=1e-9, weight_decay=0.0)
+    after, _ = tuned(sd_folder, moments, prompt_embeds, settings)
+    for name in before:
+        moved = (after[name] - before[name]).abs().max().item()
+        assert (moved < 1e-7) == (".attn_temp." in name), name
+
+
+def test_rates():
+    def rates(schedule, **more):
+        settings = TuneSettings(steps=10, lr_schedule=schedule, **more)
+        return [rate_factor(step, settings) for step in range(1, 11)]
+
+    assert rates("constant") == [1.0] * 10
+    assert rates("linear", warmup_steps=2) == pytest.approx([0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0])
+    cosine = rates("cosine")
+    assert cosine == pytest.approx([0.5 + 0.5 * math.cos(math.pi * step / 10) for step in range(1, 11)])
+
+
+def test_mixed_precision_keeps_float32_masters(sd_folder, moments, prompt_embeds):
+    full, _ = tuned(sd_folder, moments, prompt_embeds, steps=2)
+    mixed, steps = tuned(sd_folder, moments, prompt_embeds, dataclasses.replace(SETTINGS, precision="bf16"), 2)
+    assert {tensor.dtype for tensor in mixed.values()} == {torch.float32}
+    assert all(math.isfinite(step.loss) for step in steps)
+    assert 0 < max((mixed[name] - full[name]).abs().max().item() for name in full) < 5e-3
+
+
+def test_half_precision_base_gets_float32_masters(sd_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(sd_folder)
+    unet.to(torch.bfloat16)
+    next(tune(unet, scheduler, moments, prompt_embeds, dataclasses.replace(SETTINGS, precision="bf16")))
+    dtypes = {name: parameter.dtype for name, parameter in unet.named_parameters()}
+    assert {dtypes[name] for name in tuned_parameters(unet)} == {torch.float32}
+    assert dtypes["conv_in.weight"] == torch.bfloat16
+
+
+def test_nan_stops_the_run_and_is_named(sd_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(sd_folder)
+    steps = tune(unet, scheduler, moments, prompt_embeds, SETTINGS)
+    next(steps)
+    next(steps)
+    name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
+    with torch.no_grad():
+        unet.get_parameter(name)[0, 0] = math.nan
+    with pytest.raises(FloatingPointError, match=rf"step 3: .*{name}"):
+        next(steps)
+
+
+def test_a_tensor_that_is_not_reached_is_named(sd_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(sd_folder)
+    block = unet.mid_block.attentions[0].transformer_blocks[0]
+    block.attn2.forward = lambda hidden_states, **_: hidden_states.detach()
+    with pytest.raises(ValueError, match=r"mid_block.*attn2\.to_q\.weight gets no gradient"):
+        next(tune(unet, scheduler, moments, prompt_embeds, SETTINGS))
+
+
+def test_a_tensor_that_never_moves_is_named(sd_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(sd_folder)
+    attn_temp = unet.mid_block.attentions[0].transformer_blocks[0].attn_temp
+    attn_temp.to_v.forward = lambda tokens: tokens * 0 + attn_temp.to_v.weight.sum() * 0
+    with pytest.raises(ValueError, match=r"after 5 steps .* mid_block.*attn_temp"):
+        list(tune(unet, scheduler, moments, prompt_embeds, SETTINGS))
+
+
+def test_one_frame_tunes(sd_folder, moments, prompt_embeds):
+    """Attention to one frame alone has no gradient in its queries and keys, and that is no error."""
+    one = type(moments)(*(part[:1] for part in moments))
+    _, steps = tuned(sd_folder, one, prompt_embeds)
+    assert len(steps) == 6
+
+
+def test_an_image_unet_is_refused(sd_folder, moments, prompt_embeds):
+    pipe = load_pipeline(str(sd_folder), components=("unet", "scheduler"))
+    with pytest.raises(ValueError, match="image UNet"):
+        next(tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, SETTINGS))
+
+
+def test_other_prediction_types_are_refused(sd_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(sd_folder)
+    scheduler.register_to_config(prediction_type="sample")
+    with pytest.raises(ValueError, match="prediction_type is sample"):
+        denoising_loss(unet, scheduler, moments.mean, moments.mean, torch.tensor([3]), prompt_embeds)
