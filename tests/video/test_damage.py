@@ -84,14 +84,14 @@ def test_a_lost_block_is_found(name: str, tmp_path: Path) -> None:
         read_frames(path, [0, 20])
 
 
-def test_a_few_wrong_bytes_are_found(tmp_path: Path) -> None:
-    """decord reads over these, and so does PyAV with more than one slice thread."""
-    path = make_video(tmp_path / "v.mp4", moving_frames(60, 192, 128), options={"g": "12"})
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.6])
+def test_a_few_wrong_bytes_are_found(share: float, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", moving_frames(40))
     content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 64] = np.random.default_rng(0).bytes(64)
+    at = int(len(content) * share)
+    content[at : at + 64] = np.random.default_rng(0).bytes(64)
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"damaged near 0\.\d\d s"):
+    with pytest.raises(UserError, match=r"damaged near \d\.\d\d s"):
         list(frame_times(path))
 
 
