@@ -116,12 +116,12 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         got = " and ".join(f"{f.shape} ({who})" for who, f in frames.items())
         raise UserError(f"the frames of edit {key!r} and of its source differ: {got}; run `dvc repro edit@{key}`")
     caption = read_json(artifact("caption", edit.video, "caption.json"))["caption"]
-    models = {"textual_alignment": params.evaluate.clip, "pick_score": params.evaluate.pick_score}
+    models = {"textual_alignment": params.evaluate.clip}
+    if params.evaluate.pick_score:
+        models["pick_score"] = params.evaluate.pick_score
     metrics: Metrics = {"edit": {}, "source": {}}
     several = len(frames["edit"]) > 1  # one frame has no other to compare it with
-    for done, (name, model) in enumerate(models.items()):
-        if model is None:
-            continue
+    for done, (name, model) in enumerate(models.items(), 1):
         clip = load_clip(model)
         features = {who: image_features(clip, f) for who, f in frames.items()}
         parts = [alignments(name, clip, features, edit.prompt, caption)]
@@ -129,7 +129,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             parts.insert(0, consistencies(features))
         for who, found in ((who, found) for part in parts for who, found in part.items()):
             metrics[who] |= found
-        on_progress(Progress(done + 1, len(models) + 1, metrics["edit"]))
+        on_progress(Progress(done, len(models) + 1, metrics["edit"]))
     if several:
         metrics["edit"]["motion_alignment"] = motion_alignment(frames["edit"], frames["source"])
     check_finite(metrics)
