@@ -96,11 +96,10 @@ class Made:
         return sorted(f for f in artifact("tune", self.key, "samples").glob("*") if f.is_file())
 
     def is_here(self) -> bool:
-        """Whether the files are those of dvc.lock. Tensors, which may be large and are not read, aren't looked at."""
-        outs = [out for entry in self.entries.values() for out in entry["outs"]]
-        small = [out for out in outs if Path(out["path"]).suffix != ".safetensors"]
-        read = [out for out in small if not Path(out["path"]).is_relative_to(ROOT / "extract")]
-        return all(Path(out["path"]).exists() and md5_of(Path(out["path"])) == out["md5"] for out in read)
+        """Whether the files read here are those of dvc.lock. Frames and tensors aren't read."""
+        paths = {Path(out["path"]): out["md5"] for entry in self.entries.values() for out in entry["outs"]}
+        unread = {p for p in paths if p.suffix == ".safetensors" or p.is_relative_to(ROOT / "extract")}
+        return all(path.exists() and md5_of(path) == paths[path] for path in paths.keys() - unread)
 
     def _sections(self) -> dict[str, Section]:
         p = self._params
