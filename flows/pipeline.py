@@ -86,8 +86,9 @@ def _run_all(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: t
             futures[stage.name].add_done_callback(partial(lambda name, _: ended.put(name), stage.name))
         with suppress(Empty):
             name = ended.get(timeout=POLL)
-            error = futures[name].result(raise_on_failure=False)
-            schedule.ended(name, str(error) if isinstance(error, Exception) else "")
+            futures[name].wait()  # else .state asks the server, which may not have heard yet
+            state = futures[name].state
+            schedule.ended(name, "" if state.is_completed() else state.message or str(state.name))
         if _cancelled():
             return
 
