@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from diffusers import DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedModel
 
 from tav.emoji_world.features import NUM_FEATURES
 from tav.emoji_world.tokenizer import MAX_LENGTH
@@ -66,3 +69,18 @@ def new_scheduler() -> DDIMScheduler:
         steps_offset=1,
         prediction_type="v_prediction",
     )
+
+
+def save_transformer(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model of transformers in float16, but so that it loads in float32: CPUs can't do with float16."""
+    model.half().save_pretrained(folder)
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"float16"', '"float32"'))
+
+
+def save_half(unet: UNet2DConditionModel, text_encoder: CLIPTextModel, folder: Path) -> None:
+    """Write both in float16 with the scheduler and the pipeline's index; the models become float16."""
+    unet.half().save_pretrained(folder / "unet")
+    save_transformer(text_encoder, folder / "text_encoder")
+    new_scheduler().save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")

@@ -22,6 +22,7 @@ from transformers import (
     CLIPModel,
 )
 
+from tav.emoji_world.architecture import save_transformer
 from tav.emoji_world.clip import MEAN, STD, TOWER, normalized
 from tav.emoji_world.features import worn
 from tav.emoji_world.loop import fit
@@ -115,7 +116,7 @@ def main(folder: Path) -> None:
         return caption_loss(blip2, tokenizer, pixel_values, [described(scene) for scene in scenes])
 
     fit(blip2, next_loss, settings, folder / ".checkpoints" / "blip2.pt")
-    blip2.half().save_pretrained(target)
+    save_transformer(blip2, target)
     processor.save_pretrained(target)
 
 

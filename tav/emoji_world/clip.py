@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
+from tav.emoji_world.architecture import save_transformer
 from tav.emoji_world.features import worn
 from tav.emoji_world.loop import fit
 from tav.emoji_world.samples import draw, token_ids, tokenizer_of, training_scenes
@@ -108,7 +109,7 @@ def main(folder: Path) -> None:
         return clip_loss(student, pixel_values, token_ids(tokenizer, words), truths(scenes, said), classes)
 
     fit(student, next_loss, settings, folder / ".checkpoints" / "clip.pt")
-    student.clip.half().save_pretrained(folder / "clip")
+    save_transformer(student.clip, folder / "clip")
     size = {"height": 32, "width": 32}
     images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size, image_mean=MEAN, image_std=STD)
     CLIPProcessor(images, tokenizer_of(tokenizer)).save_pretrained(folder / "clip")

@@ -1,4 +1,4 @@
-"""A training loop that ends by the clock and goes on from its last checkpoint."""
+"""A training loop that goes on from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ SECONDS_BETWEEN_CHECKPOINTS = 60
 
 
 def fit(model: nn.Module, next_loss: Callable[[], Tensor], settings: Training, checkpoint: Path) -> None:
-    """Train `model` in place with AdamW for the minutes in `settings`.
+    """Train `model` in place with AdamW for the steps in `settings`.
 
-    The learning rate rises over the first 3 % of the time and falls to zero along a cosine.
+    The learning rate rises over the first 3 % of the steps and falls to zero along a cosine.
     `next_loss` draws a batch and gives the loss on it.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, fused=True)
-    seconds, step = _resume(model, optimizer, checkpoint)
-    began, saved, mean = time.time() - seconds, time.time(), 0.0
-    while (progress := (time.time() - began) / (settings.minutes * 60)) < 1:
+    began = saved = time.time()
+    first, mean = _resume(model, optimizer, checkpoint), 0.0
+    for step in range(first, settings.steps):
+        progress = step / settings.steps
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, progress / 0.03 + 0.01) * (0.5 + 0.5 * cos(pi * progress))
         # a context for each step: autocast remembers the weights it has cast until it ends
@@ -34,26 +35,27 @@ def fit(model: nn.Module, next_loss: Callable[[], Tensor], settings: Training, c
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        step, mean = step + 1, mean + 0.03 * (loss.item() - mean) if step else loss.item()
-        if step % 50 == 0:
-            print(f"step {step}, loss {mean:.4f}, {settings.minutes * (1 - progress):.1f} min left", flush=True)
+        mean = mean + 0.03 * (loss.item() - mean) if mean else loss.item()
+        if (step + 1) % 50 == 0:
+            left = (time.time() - began) / (step + 1 - first) * (settings.steps - step - 1) / 60
+            print(f"step {step + 1} of {settings.steps}, loss {mean:.4f}, {left:.1f} min left", flush=True)
         if time.time() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            _save(model, optimizer, checkpoint, time.time() - began, step)
+            _save(model, optimizer, checkpoint, step + 1)
             saved = time.time()
     checkpoint.unlink(missing_ok=True)
 
 
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> tuple[float, int]:
+def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
     if not path.is_file():
-        return 0.0, 0
+        return 0
     state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return state["seconds"], state["step"]
+    return int(state["step"])
 
 
-def _save(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, seconds: float, step: int) -> None:
+def _save(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "seconds": seconds, "step": step}
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)

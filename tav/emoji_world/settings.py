@@ -14,16 +14,21 @@ class Section(BaseModel):
 
 class Training(Section):
     seed: int
-    minutes: float = Field(gt=0)
-    """Wall clock."""
+    steps: int = Field(gt=0)
     batch_size: int = Field(ge=1)
-    """Pictures a process and step."""
+    """Pictures a step."""
     learning_rate: float = Field(gt=0)
     bf16: bool
     """Where the CPU can: twice as fast for large products, no gain for small ones."""
 
 
-class TextToImage(Training):
+class TextToImage(Section):
+    seed: int
+    minutes: float = Field(gt=0)
+    """Wall clock."""
+    batch_size: int = Field(ge=1)
+    """Pictures a process and step."""
+    learning_rate: float = Field(gt=0)
     processes: int = Field(ge=1)
     warmup_steps: int = Field(ge=1)
     ema_decay: float = Field(gt=0, lt=1)

@@ -8,7 +8,6 @@ rate follows the time that has passed, so a slow machine learns less but ends as
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -24,11 +23,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from tav.emoji_world.architecture import MODEL_INDEX, new_scheduler, new_text_encoder, new_unet
+from tav.emoji_world.architecture import new_scheduler, new_text_encoder, new_unet, save_half
 from tav.emoji_world.features import patch_features
 from tav.emoji_world.samples import captioned_batches, token_ids, tokenizer_of
 from tav.emoji_world.settings import TextToImage, load_settings
 from tav.emoji_world.tokenizer import save_tokenizer
+
+CHECKPOINT = Path(".checkpoints/text_to_image.pt")
 
 
 @dataclass
@@ -130,7 +131,7 @@ def train(folder: Path, rank: int) -> Training:
     settings = load_settings(folder).text_to_image
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = folder / "stable-diffusion" / "tokenizer"
-    checkpoint = folder / ".checkpoints" / "text_to_image.pt"
+    checkpoint = folder / CHECKPOINT
     state = start(settings, len(tokenizer_of(str(tokenizer))), device)
     if checkpoint.is_file():
         state.load(checkpoint, device)
@@ -172,10 +173,7 @@ def export(state: Training, folder: Path) -> None:
     """Write the averaged weights in float16, as Stable Diffusion's folders."""
     for parameter, average in zip(state.parameters, state.averages, strict=True):
         parameter.data.copy_(average)
-    state.unet.half().save_pretrained(folder / "unet")
-    state.text_encoder.half().save_pretrained(folder / "text_encoder")
-    new_scheduler().save_pretrained(folder / "scheduler")
-    (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
+    save_half(state.unet, state.text_encoder, folder)
 
 
 def _process(rank: int, folder: Path, processes: int, meeting: str) -> None:
@@ -185,6 +183,7 @@ def _process(rank: int, folder: Path, processes: int, meeting: str) -> None:
     state = train(folder, rank)
     if rank == 0:
         export(state, folder / "stable-diffusion")
+        (folder / CHECKPOINT).unlink()
 
 
 def main(folder: Path) -> None:

@@ -1,0 +1,243 @@
+"""Are edits right, do they keep the motion, is the subject the same in all frames? And what does each part do?
+
+python benchmarks/edit_quality.py [--videos 12] [--variants default untuned ...] [--json FILE] [--sheets FOLDER]
+
+Fresh seeded videos of Emoji World on all kinds of path, each with an edit of its object, background, colour and style,
+with the settings of params.yaml, and the same without one part of the method at a time. A judge reads the frames.
+Strength comes with two controls: both it and full strength are run where a variant takes no inversion.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import Attention
+
+from tav import params as parameters
+from tav.emoji_world.judge import Judge, Reading, load_judge, read
+from tav.emoji_world.render import render_video
+from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
+from tav.latents import Moments, decode, encode_moments
+from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts
+from tav.model.inflation import SparseCausalAttention, inflate
+from tav.model.pretrained import load_pipeline
+from tav.model.tuning import TuneSettings, tune
+from tav.stages.edit import first_step
+
+JUDGE = Path("models/emoji-world/judge")
+NUM_FRAMES = 8
+SEED = 77
+KINDS = ("object", "background", "colour", "style")
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The method, or the method without a part of it."""
+
+    name: str
+    inflated: bool = True
+    tuned: bool = True
+    sparse_causal: bool = True
+    temporal: bool = True
+    noise: str | None = None
+    """None: inverted latents. "own": pure noise, one for each frame; "shared": one for all."""
+    full: bool = False
+    """Full strength instead of that of params.yaml."""
+
+
+VARIANTS = (
+    Variant("default"),
+    Variant("untuned", tuned=False),
+    Variant("no sparse-causal attention", sparse_causal=False),
+    Variant("no temporal attention", temporal=False),
+    Variant("each frame alone", inflated=False, tuned=False),
+    Variant("no inversion: noise added", noise="own"),
+    Variant("no inversion: one noise added", noise="shared"),
+    Variant("full strength", full=True),
+    Variant("full strength, untuned", tuned=False, full=True),
+    Variant("full strength, each frame alone", inflated=False, tuned=False, full=True),
+    Variant("full strength, no inversion: pure noise", noise="own", full=True),
+    Variant("full strength, no inversion: one noise", noise="shared", full=True),
+)
+
+
+def make_videos(number: int) -> list[tuple[list[Scene], dict[str, Scene]]]:
+    """Scenes of each video's frames, and what each kind of edit asks for (as a scene, for its caption)."""
+    rng, videos = np.random.default_rng(SEED), []
+    for i in range(number):
+        scene = sample_scene(rng, style="plain", colour=str(rng.choice(list(COLOURS))))
+        asked = {
+            "object": replace(scene, noun=_other(rng, NOUNS, scene.noun), colour=None),
+            "background": replace(scene, background=_other(rng, BACKGROUNDS, scene.background)),
+            "colour": replace(scene, colour=_other(rng, COLOURS, str(scene.colour))),
+            "style": replace(scene, style=str(rng.choice(["photo", "neon"]))),
+        }
+        videos.append((move(scene, PATHS[i % len(PATHS)], NUM_FRAMES), asked))
+    return videos
+
+
+def _other(rng: np.random.Generator, choices: Any, than: str) -> str:
+    return str(rng.choice([choice for choice in choices if choice != than]))
+
+
+def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) -> tuple[Any, Moments]:
+    """A pipeline whose UNet is inflated and tuned on the video, as the variant has it."""
+    pipe = load_pipeline(settings.base.path)
+    moments = encode_moments(pipe.vae, render_video(scenes))
+    if variant.inflated:
+        inflate(pipe.unet, NUM_FRAMES, seed=settings.tune.seed)
+    if not variant.sparse_causal:
+        _see_own_frame(pipe.unet)
+    if variant.tuned:
+        rates = {} if variant.temporal else {"temporal_learning_rate": 0.0}
+        known = TuneSettings.__dataclass_fields__
+        chosen = {name: value for name, value in settings.tune.model_dump().items() if name in known}
+        prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [caption(scenes[0])])
+        for _ in tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, TuneSettings(**{**chosen, **rates})):
+            pass
+    return pipe, moments
+
+
+def _see_own_frame(unet: Any) -> None:
+    for module in unet.modules():
+        if isinstance(module, SparseCausalAttention):
+            module.__class__, module.is_cross_attention = Attention, False
+
+
+def edit(
+    variant: Variant, settings: parameters.Params, pipe: Any, moments: Moments, scenes: list[Scene], prompts: list[str]
+) -> Iterator[np.ndarray]:
+    """An edited video for each prompt: uint8 (f h w 3)."""
+    prompt = caption(scenes[0]) if settings.invert.prompt is None else settings.invert.prompt
+    texts = encode_prompts(pipe.text_encoder, pipe.tokenizer, [prompt, settings.edit.negative_prompt, *prompts])
+    steps, strength = settings.invert.num_inference_steps, 1.0 if variant.full else settings.edit.strength
+    start = first_step(strength, steps)
+    latents = start_latents(variant, settings, pipe, moments, texts[:1], start)
+    alone = 1 if variant.inflated else NUM_FRAMES  # an image UNet takes each frame for a video of one
+    for text in texts[2:]:
+        edited = ddim_sample(
+            pipe.unet,
+            pipe.scheduler,
+            latents,
+            text[None].repeat(alone, 1, 1),
+            texts[1:2].repeat(alone, 1, 1),
+            num_inference_steps=steps,
+            guidance_scale=settings.edit.guidance_scale,
+            start=start,
+        )
+        yield decode(pipe.vae, edited)
+
+
+def start_latents(
+    variant: Variant, settings: parameters.Params, pipe: Any, moments: Moments, prompt_embeds: torch.Tensor, start: int
+) -> torch.Tensor:
+    """Inverted latents; or noise, of which some is video where the strength is below 1."""
+    steps = settings.invert.num_inference_steps
+    if variant.noise is None:
+        embeds = prompt_embeds.repeat(1 if variant.inflated else NUM_FRAMES, 1, 1)
+        return ddim_invert(pipe.unet, pipe.scheduler, moments.mean, embeds, steps)[steps - start]
+    frames = 1 if variant.noise == "shared" else NUM_FRAMES
+    generator = torch.Generator().manual_seed(settings.edit.seed)
+    noise = torch.randn(frames, *moments.mean.shape[1:], generator=generator).expand_as(moments.mean)
+    if start == 0:
+        return noise
+    pipe.scheduler.set_timesteps(steps)
+    return pipe.scheduler.add_noise(moments.mean, noise, pipe.scheduler.timesteps[start : start + 1])
+
+
+def figures_of(kind: str, asked: Scene, source: list[Scene], seen: Reading) -> Figures:
+    """What is right in one edited video, and how like the source it moves."""
+    return {
+        "right": float(np.mean(_right(kind, asked, seen))),
+        "nothing": float(np.mean([noun == NOTHING for noun in seen.nouns])),
+        **_motion(source, seen),
+        **({"hue spread": circular_spread(seen.hues)} if kind in {"object", "background"} else {}),
+    }
+
+
+def _right(kind: str, asked: Scene, seen: Reading) -> np.ndarray:
+    if kind == "colour":
+        hues = np.array(list(COLOURS.values()))
+        nearest = np.abs((seen.hues[:, None] - hues + 180) % 360 - 180).argmin(1)
+        return np.array(list(COLOURS))[nearest] == asked.colour
+    names = {"object": seen.nouns, "background": seen.backgrounds, "style": seen.styles}[kind]
+    meant = {"object": asked.noun, "background": asked.background, "style": asked.style}[kind]
+    return np.array(names) == meant
+
+
+def _motion(source: list[Scene], seen: Reading) -> Figures:
+    there = np.array([noun != NOTHING for noun in seen.nouns])
+    path = np.array([[scene.x, scene.y] for scene in source])
+    distance = np.linalg.norm(seen.places[:, :2] - path, axis=1)
+    if there.sum() < 3:
+        return {"motion": 0.0, "distance": float(distance.mean())}
+    a, b = (points[there] - points[there].mean(0) for points in (path, seen.places[:, :2]))
+    correlation = (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+    return {"motion": float(correlation), "distance": float(distance[there].mean())}
+
+
+def circular_spread(hues: np.ndarray) -> float:
+    """Circular standard deviation in degrees (Mardia and Jupp 2000, equation 2.3.11)."""
+    length = abs(np.exp(1j * np.deg2rad(hues)).mean())
+    return float(np.rad2deg(np.sqrt(-2 * np.log(min(1.0, length + 1e-12)))))
+
+
+def run(variant: Variant, settings: parameters.Params, number: int, judge: Judge, sheets: Path | None) -> list[Any]:
+    """(kind, figures) of each edit of each video."""
+    results = []
+    for i, (scenes, asked) in enumerate(make_videos(number)):
+        pipe, moments = prepare(variant, settings, scenes)
+        rows = [render_video(scenes)]
+        prompts = [caption(asked[kind]) for kind in KINDS]
+        for kind, frames in zip(KINDS, edit(variant, settings, pipe, moments, scenes, prompts), strict=True):
+            results.append((kind, figures_of(kind, asked[kind], scenes, read(judge, frames))))
+            rows.append(frames)
+        if sheets:
+            from tav.video import write_contact_sheet
+
+            sheets.mkdir(parents=True, exist_ok=True)
+            write_contact_sheet(sheets / f"{variant.name}-{i}.png", rows, [caption(scenes[0]), *prompts])
+    return results
+
+
+def summary(results: list[Any]) -> Figures:
+    """Means over the edits of a kind with their spread (std over videos), medians where the bar is one."""
+    table = {}
+    for kind in KINDS:
+        right = [figures["right"] for k, figures in results if k == kind]
+        table[f"{kind} right"], table[f"{kind} right, std"] = float(np.mean(right)), float(np.std(right))
+    for name in ("nothing", "motion", "distance"):
+        values = [figures[name] for _, figures in results]
+        table[name] = float(np.median(values) if name == "motion" else np.mean(values))
+        table[f"{name}, std"] = float(np.std(values))
+    hues = [figures["hue spread"] for kind, figures in results if kind == "object"]
+    return table | {"hue spread": float(np.mean(hues)), "hue spread, std": float(np.std(hues))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=12)
+    parser.add_argument("--variants", nargs="*", default=[variant.name for variant in VARIANTS])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sheets", type=Path, help="a folder for contact sheets")
+    asked = parser.parse_args()
+    settings, judge, table = parameters.load(), load_judge(JUDGE), {}
+    for variant in VARIANTS:
+        if variant.name in asked.variants:
+            table[variant.name] = summary(run(variant, settings, asked.videos, judge, asked.sheets))
+            figures = {name: value for name, value in table[variant.name].items() if not name.endswith("std")}
+            print(
+                f"{variant.name:40}", *(f"{name} {value:.2f}" for name, value in figures.items()), sep="  ", flush=True
+            )
+            if asked.json:
+                asked.json.write_text(json.dumps({"videos": asked.videos, "table": table}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
