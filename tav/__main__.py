@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-KeyArgument = Annotated[str, typer.Argument(help="A name under `videos` or `edits` of params.yaml.")]
+KeyArgument = Annotated[str, typer.Argument(help="A name under `videos` or `edits` of params.yaml.", metavar="KEY")]
 
 
 def main() -> None:
@@ -66,13 +66,19 @@ def run_stage(stage: str, key: str = "") -> None:
     """Run one stage: alone, guarded against edits under it, with a bar; a tuning is logged live."""
     from tav.guard import guard
 
-    params = load()
-    if key:
-        check_key(key)
-    run = importlib.import_module(f"tav.stages.{stage}").run
     name = f"{stage}@{key}" if key else stage
-    with _alone(name), guard(stage, key), _log(params, stage, key) as log, _bar(name) as draw:
-        run(params, key, lambda progress: (draw(progress), log(progress)))
+    with _alone(name), guard(stage, key):  # all that the stage reads, its code too, it reads in here
+        params, run = load(), importlib.import_module(f"tav.stages.{stage}").run
+        with _log(params, stage, key) as log, _bar(name) as draw:
+            run(params, key, lambda progress: (draw(progress), log(progress)))
+
+
+def _key(given: str) -> str:
+    """The key as given, or that of the stage which DVC runs: in dvc.yaml's commands the shell would see it."""
+    key = given or os.environ.get("DVC_STAGE", "").partition("@")[2]
+    if not key:
+        raise UserError("no KEY was given: give a name under `videos` or `edits` of params.yaml")
+    return check_key(key)
 
 
 @contextmanager
@@ -122,39 +128,39 @@ def _bar(name: str) -> "Iterator[OnProgress]":
 
 
 @app.command()
-def extract(key: KeyArgument) -> None:
+def extract(key: KeyArgument = "") -> None:
     """Stage: a video's frames."""
-    run_stage("extract", key)
+    run_stage("extract", _key(key))
 
 
 @app.command()
-def caption(key: KeyArgument) -> None:
+def caption(key: KeyArgument = "") -> None:
     """Stage: the source prompt, as given or by BLIP-2."""
-    run_stage("caption", key)
+    run_stage("caption", _key(key))
 
 
 @app.command()
-def tune(key: KeyArgument) -> None:
+def tune(key: KeyArgument = "") -> None:
     """Stage: learn the video's motion. Goes on where a killed run was."""
-    run_stage("tune", key)
+    run_stage("tune", _key(key))
 
 
 @app.command()
-def invert(key: KeyArgument) -> None:
+def invert(key: KeyArgument = "") -> None:
     """Stage: DDIM-invert the video's latents."""
-    run_stage("invert", key)
+    run_stage("invert", _key(key))
 
 
 @app.command()
-def edit(key: KeyArgument) -> None:
+def edit(key: KeyArgument = "") -> None:
     """Stage: make the edited video."""
-    run_stage("edit", key)
+    run_stage("edit", _key(key))
 
 
 @app.command()
-def evaluate(key: KeyArgument) -> None:
+def evaluate(key: KeyArgument = "") -> None:
     """Stage: measure an edited video."""
-    run_stage("evaluate", key)
+    run_stage("evaluate", _key(key))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Where each artifact lies, and how each kind is read and written.
 
 One folder a stage and key, `artifacts/STAGE/KEY/`:
-    extract   frames/00000.png ..., source.json, audio.flac (of the same span, where the source has sound)
+    extract   frames/00000.png ..., source.json, sound/audio.flac (of the same span, where the source has sound)
     caption   caption.json {"caption", "by"}
     tune      weights.safetensors, loss.csv, tuning.json, samples/
     invert    latents.safetensors (one tensor a step), inversion.json

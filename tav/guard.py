@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tav.complaints import nearest
 from tav.params import UserError, read_yaml
 
 CODE = Path("tav")
@@ -35,7 +36,7 @@ def inputs(stage: str, key: str) -> Inputs:
     if "foreach" in entry:
         items = _resolve(entry["foreach"], params)
         if key not in items:
-            raise UserError(f"params.yaml has no {key!r} for {stage}; there are: {', '.join(items) or 'none'}")
+            raise UserError(f"params.yaml has no {key!r} under `{entry['foreach'][2:-1]}`{nearest(key, items)}")
         entry, scope = entry["do"], {**params, "key": key, "item": items[key]}
     names = [_resolve(name, scope) for name in entry.get("params", [])]
     return Inputs([_resolve(dep, scope) for dep in entry["deps"]], {name: _at(params, name) for name in names})

@@ -148,7 +148,7 @@ def test_the_error_of_the_stage_itself_goes_its_way() -> None:
 
 @pytest.mark.parametrize(("stage", "key"), [("tune", "mann"), ("tun", "man"), ("tune", "")])
 def test_an_unknown_stage_or_key(stage: str, key: str) -> None:
-    with pytest.raises(UserError, match="there are: "), guard(stage, key):
+    with pytest.raises(UserError, match="has no "), guard(stage, key):
         pass
 
 

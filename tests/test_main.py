@@ -55,7 +55,7 @@ def test_odd_name(project: Path) -> None:
     assert "can't be a name" in error_of("extract", "../x", cwd=project)
 
 
-@pytest.mark.parametrize("stage", ["caption", "tune", "invert"])
+@pytest.mark.parametrize("stage", ["tune", "invert"])
 def test_stage_without_what_comes_before(project: Path, stage: str) -> None:
     known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
     said = error_of(stage, known, cwd=project)

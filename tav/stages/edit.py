@@ -69,7 +69,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         on_step=lambda done, total: on_progress(Progress(done, total)),
     )
     frames = decode(pipe.vae, latents)
-    audio = artifact("extract", asked.video, "audio.flac")
+    audio = artifact("extract", asked.video, "sound/audio.flac")
     _write(key, frames, source, source_frames, audio, asked.prompt, settings)
 
 
