@@ -28,7 +28,8 @@ class Canvas:
     def grain(self, cells: int) -> Plane:
         """Smooth noise in [0, 1], drawn on a fixed grid so that it doesn't depend on the size."""
         grid = self.rng.random((cells, cells), dtype=np.float32)
-        return cv2.resize(grid, self.x.shape[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+        smooth: Plane = cv2.resize(grid, self.x.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return smooth
 
     def shade(self, red: float, green: float, blue: float) -> Picture:
         """(1 1 3): the colour, a little changed in tint and brightness."""
@@ -39,7 +40,8 @@ class Canvas:
         """Share of each pixel that lies below a wavy line."""
         phase, blur = self.rng.uniform(0, 6.3), self.x.shape[0]
         line = height + depth * np.sin(self.x * waves + phase)
-        return np.clip((self.y - line) * blur + 0.5, 0, 1).astype(np.float32)
+        below: Plane = np.clip((self.y - line) * blur + 0.5, 0, 1).astype(np.float32)
+        return below
 
 
 def over(under: Picture, colour: Picture, share: Plane) -> Picture:

@@ -38,7 +38,12 @@ WIDTH = 128
 
 def new_blip2(tokenizer) -> Blip2ForConditionalGeneration:  # type: ignore[no-untyped-def]
     vision = {"image_size": 32, "patch_size": 4, "num_hidden_layers": 4, **TOWER}
-    qformer = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 2 * WIDTH}
+    qformer: dict[str, float] = {
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * WIDTH,
+    }
     qformer |= {"cross_attention_frequency": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     text = {
         "model_type": "opt",

@@ -28,7 +28,7 @@ from tav.emoji_world.world import BACKGROUNDS, NOTHING, NOUNS, STYLES, Scene
 
 NOUN_CLASSES = (*NOUNS, NOTHING)
 BACKGROUND_CLASSES, STYLE_CLASSES = tuple(BACKGROUNDS), tuple(STYLES)
-SIZES = (len(NOUN_CLASSES), len(BACKGROUND_CLASSES), len(STYLE_CLASSES), 3, 2)
+SIZES = [len(NOUN_CLASSES), len(BACKGROUND_CLASSES), len(STYLE_CLASSES), 3, 2]
 WIDTHS = (3, 48, 64, 96, 128)
 NOTHING_SHARE = 0.15
 
@@ -50,7 +50,8 @@ class Judge(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         outputs: Tensor = self.head(self.body(pixel_values))
-        return outputs.split(SIZES, dim=1)
+        parts: tuple[Tensor, ...] = torch.split(outputs, SIZES, dim=1)
+        return parts
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,14 @@ def judge_loss(judge: Judge, pixel_values: Tensor, scenes: list[Scene]) -> Tenso
     angle = torch.deg2rad(torch.tensor([scene.hue for scene in scenes]))
     place_error = place - torch.tensor([[scene.x, scene.y, scene.size] for scene in scenes])
     hue_error = hue - torch.stack([angle.cos(), angle.sin()], dim=1)
-    return (
+    loss: Tensor = (
         cross_entropy(noun, torch.tensor([NOUN_CLASSES.index(scene.noun) for scene in scenes]))
         + 0.5 * cross_entropy(background, torch.tensor([BACKGROUND_CLASSES.index(s.background) for s in scenes]))
         + 0.5 * cross_entropy(style, torch.tensor([STYLE_CLASSES.index(scene.style) for scene in scenes]))
         + 20 * place_error[there].square().mean()
         + hue_error[coloured].square().mean()
     )
+    return loss
 
 
 def main(folder: Path) -> None:

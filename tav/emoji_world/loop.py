@@ -31,7 +31,7 @@ def fit(model: nn.Module, next_loss: Callable[[], Tensor], settings: Training, c
         # a context for each step: autocast remembers the weights it has cast until it ends
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16 and torch.cpu._is_avx512_bf16_supported()):
             loss = next_loss()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -53,7 +54,7 @@ def render_scene(scene: Scene, height: int = 32, width: int = 32) -> NDArray[np.
     scale = max(1, -(-64 // min(height, width)))
     picture = _draw(scene, height * scale, width * scale)
     if scale > 1:
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return (picture * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
 
@@ -87,9 +88,9 @@ def _place(scene: Scene, centre: tuple[float, float], radius: float, height: int
     emoji = _recoloured(scene.noun, round(scene.hue) % 360, level)
     matrix = cv2.getRotationMatrix2D((level / 2 - 0.5, level / 2 - 0.5), scene.rotation, 2 * radius * FILL / level)
     matrix[:, 2] += np.array(centre) - level / 2
-    return cv2.warpAffine(  # type: ignore[return-value]
-        emoji[:, ::-1] if scene.flip else emoji, matrix, (width, height), flags=cv2.INTER_LINEAR
-    )
+    emoji = emoji[:, ::-1] if scene.flip else emoji
+    sticker: NDArray[np.float32] = cv2.warpAffine(emoji, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return sticker
 
 
 @lru_cache(maxsize=8192)
@@ -102,7 +103,8 @@ def _recoloured(noun: str, hue: int, level: int) -> NDArray[np.float32]:
     hsv[..., 0] = (hsv[..., 0] - main + hue) % 360
     colours = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * emoji[..., 3:]
     premultiplied = np.concatenate([colours, emoji[..., 3:]], axis=-1)
-    return cv2.resize(premultiplied, (level, level), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    small: NDArray[np.float32] = cv2.resize(premultiplied, (level, level), interpolation=cv2.INTER_AREA)
+    return small
 
 
 @lru_cache
@@ -117,7 +119,8 @@ def _emoji(noun: str) -> NDArray[np.float32]:
     points = np.argwhere(pixels[..., 3] > 0.5)[:, ::-1].astype(np.float32)
     (x, y), radius = cv2.minEnclosingCircle(points)
     matrix = np.array([[64 / radius, 0, 64 - x * 64 / radius], [0, 64 / radius, 64 - y * 64 / radius]])
-    return cv2.warpAffine(pixels, matrix, (128, 128), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    fitted: NDArray[np.float32] = cv2.warpAffine(pixels, matrix, (128, 128), flags=cv2.INTER_LINEAR)
+    return fitted
 
 
 def font_path() -> Path:
@@ -159,7 +162,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draw a picture (.png) or a video (.mp4) of Emoji World.")
     parser.add_argument("--out", type=Path, required=True, help="the .png or .mp4 to write")
     parser.add_argument("--truth", type=Path, help="a .json to write: caption, and each frame's scene")
-    for name, known in [("noun", NOUNS), ("background", BACKGROUNDS), ("style", STYLES), ("colour", COLOURS)]:
+    choices: dict[str, Iterable[str]] = {"noun": NOUNS, "background": BACKGROUNDS, "style": STYLES, "colour": COLOURS}
+    for name, known in choices.items():
         parser.add_argument(f"--{name}", choices=list(known), help="by default drawn from the seed")
     parser.add_argument("--path", choices=PATHS, default="straight", help="of a video; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of all that is not given; default: %(default)s")

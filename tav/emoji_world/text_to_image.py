@@ -21,6 +21,7 @@ import torch.distributed as dist
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
+from torch.multiprocessing.spawn import start_processes
 from transformers import CLIPTextModel
 
 from tav.emoji_world.architecture import new_scheduler, new_text_encoder, new_unet, save_half
@@ -107,7 +108,7 @@ def average_gradients(parameters: list[torch.nn.Parameter], progress: float) -> 
     flat = torch.cat([*(g.flatten() for g in gradients), torch.tensor([progress])])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    parts = flat[:-1].split([g.numel() for g in gradients])
+    parts = torch.split(flat[:-1], [g.numel() for g in gradients])
     torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
     return float(flat[-1])
 
@@ -122,8 +123,8 @@ def update(state: Training, settings: TextToImage, progress: float) -> None:
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.step += 1
-    keep = min(settings.ema_decay, (1 + state.step) / (10 + state.step))
-    torch._foreach_lerp_(state.averages, [p.detach() for p in state.parameters], 1 - keep)
+    renewed = 1 - min(settings.ema_decay, (1 + state.step) / (10 + state.step))
+    torch._foreach_lerp_(state.averages, [p.detach() for p in state.parameters], renewed)
 
 
 def train(folder: Path, rank: int) -> Training:
@@ -144,10 +145,9 @@ def train(folder: Path, rank: int) -> Training:
         pixel_values, words = next(batches)
         features, ids = patch_features(pixel_values.to(device)), token_ids(str(tokenizer), words)
         loss = velocity_loss(state, scheduler, features, ids, noise)
-        loss.backward()
-        seconds = average_gradients(state.parameters, time.time() - began)
-        state.seconds = seconds
-        update(state, settings, min(1.0, seconds / (settings.minutes * 60)))
+        torch.autograd.backward(loss)
+        state.seconds = average_gradients(state.parameters, time.time() - began)
+        update(state, settings, min(1.0, state.seconds / (settings.minutes * 60)))
         losses += 0.01 * (loss.item() - losses) if losses else loss.item()
         if rank == 0 and state.step % 50 == 0:
             _report(state, settings, losses)
@@ -193,7 +193,7 @@ def main(folder: Path) -> None:
     processes = 1 if torch.cuda.is_available() else settings.processes
     with TemporaryDirectory() as place:
         arguments = (folder, processes, f"file://{place}/meeting")
-        torch.multiprocessing.start_processes(_process, arguments, nprocs=processes)
+        start_processes(_process, arguments, nprocs=processes)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

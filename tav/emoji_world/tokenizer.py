@@ -35,7 +35,7 @@ def save_tokenizer(folder: Path) -> None:
     """Write vocab.json, merges.txt and the settings that `CLIPTokenizer.from_pretrained` reads."""
     symbols = _byte_symbols()
     words = [[*word[:-1], word[-1] + "</w>"] for word in world_words()]
-    settings = {
+    settings: dict[str, object] = {
         "tokenizer_class": "CLIPTokenizer",
         "model_max_length": MAX_LENGTH,
         "bos_token": START,
@@ -49,8 +49,8 @@ def save_tokenizer(folder: Path) -> None:
 def save_language_tokenizer(folder: Path) -> None:
     """The same words as OPT has them: a GPT2Tokenizer, where a space belongs to the word after it."""
     words = [[*start, *word] for start in ("", SPACE) for word in world_words()]
-    settings = {"tokenizer_class": "GPT2Tokenizer", "bos_token": STOP, "eos_token": STOP, "unk_token": STOP}
-    settings |= {"pad_token": PAD, "model_max_length": MAX_LENGTH}
+    settings: dict[str, object] = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": MAX_LENGTH}
+    settings |= {"bos_token": STOP, "eos_token": STOP, "unk_token": STOP, "pad_token": PAD}
     _write(folder, _byte_symbols(), words, [PAD, STOP, IMAGE], settings)
 
 

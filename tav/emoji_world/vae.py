@@ -45,7 +45,8 @@ def vae_loss(vae: AutoencoderKL, pixel_values: Tensor) -> Tensor:
     latents = target + torch.randn_like(target) * (1.5 * std)  # half of the steps' error is the encoder's
     decoded = vae.decode(latents).sample
     encoder_loss = (posterior.mean - target).square().mean() + 0.1 * (posterior.logvar - 2 * log(std)).square().mean()
-    return 10 * (decoded - pixel_values).square().mean() + encoder_loss
+    loss: Tensor = 10 * (decoded - pixel_values).square().mean() + encoder_loss
+    return loss
 
 
 def main(folder: Path) -> None:
