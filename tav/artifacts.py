@@ -1,9 +1,9 @@
 """Where each artifact lies, and how each kind is read and written.
 
 One folder a stage and key, `artifacts/STAGE/KEY/`:
-    extract   frames/00000.png ..., source.json, sound/audio.flac (of the same span, where the source has sound)
+    extract   frames/00000.png ..., source/info.json, source/audio.flac (of the same span, where there is sound)
     caption   caption.json {"caption", "by"}
-    tune      weights.safetensors, loss.csv, tuning.json, samples/
+    tune      weights.safetensors, loss.csv, tuning.json, samples/ (prompts.json, STEP.png)
     invert    latents.safetensors (one tensor a step), inversion.json
     edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them), edit.json
     evaluate  metrics.json {"edit": {metric: value}, "source": {metric: value}}

@@ -41,7 +41,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
     asked, settings = params.video_edit(key), params.edit_of(key)
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
-    source = read_json(artifact("extract", asked.video, "source.json"))
+    source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
     from tav.latents import decode
@@ -69,7 +69,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         on_step=lambda done, total: on_progress(Progress(done, total)),
     )
     frames = decode(pipe.vae, latents)
-    audio = artifact("extract", asked.video, "sound/audio.flac")
+    audio = artifact("extract", asked.video, "source/audio.flac")
     _write(key, frames, source, source_frames, audio, asked.prompt, settings)
 
 

@@ -51,7 +51,7 @@ def covered(picked: list[Picked], fps: float) -> Span:
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
-    """Writes `frames/`, `source.json` and `sound/`, which is empty where the source has none. Raises UserError."""
+    """Writes `frames/` and `source/`: what it is and, where there is some, its sound. Raises UserError."""
     extract, path = params.extract_of(key), Path(params.video(key).path)
     info = probe(path, extract.fps or IMAGE_FPS)
     size = fitted_size(info.width, info.height, extract.size)
@@ -75,7 +75,6 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         on_progress(Progress(len(frames), len(picked)))
     with atomic(artifact("extract", key)) as folder:
         write_frames(folder / "frames", np.concatenate(frames))
-        (folder / "sound").mkdir()
+        write_json(folder / "source/info.json", source)
         if info.has_audio:
-            write_audio(folder / "sound/audio.flac", path, span)
-        write_json(folder / "source.json", source)
+            write_audio(folder / "source/audio.flac", path, span)

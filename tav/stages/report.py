@@ -177,9 +177,9 @@ def _source(key: str, file: Path) -> dict[str, Any] | None:
     """The picked frames, at their cadence and brought back to the source's size as the edits are."""
     from tav.video import unfit, write_mp4
 
-    if not artifact("extract", key, "source.json").exists():
+    if not artifact("extract", key, "source/info.json").exists():
         return None
-    source = read_json(artifact("extract", key, "source.json"))
+    source = read_json(artifact("extract", key, "source/info.json"))
     frames = unfit(read_frames(artifact("extract", key, "frames")), source["width"], source["height"], source["fit"])
     write_mp4(file, frames, source["fps"])
     num_frames, height, width, _ = frames.shape

@@ -62,7 +62,7 @@ def _of_model(settings: Tune) -> "TuneSettings":
 
 def _sample(params: Params, key: str, pipe: Any, moments: "Moments", step: int) -> None:
     """What the edits of this video look like so far, as a contact sheet: a row for each prompt."""
-    settings, prompts = params.tune_of(key), [edit.prompt for edit in params.edits.values() if edit.video == key]
+    settings, prompts = params.tune_of(key), _prompts(params, key)
     if not prompts or not _is_due(settings, step):
         return
     from tav.latents import decode
@@ -88,6 +88,10 @@ def _sample(params: Params, key: str, pipe: Any, moments: "Moments", step: int) 
     )
 
 
+def _prompts(params: Params, key: str) -> list[str]:
+    return [edit.prompt for edit in params.edits.values() if edit.video == key]
+
+
 def _write(params: Params, key: str, unet: Any, caption: str, steps: "list[Step]") -> None:
     from tav.model.pretrained import identity
     from tav.model.tuned_weights import save_tuned_weights
@@ -106,7 +110,7 @@ def _write(params: Params, key: str, unet: Any, caption: str, steps: "list[Step]
         writer.writeheader()
         writer.writerows(asdict(step) for step in steps)
     with atomic(artifact("tune", key, "samples")) as folder:  # an output of the stage, also when there are none
-        folder.mkdir()
+        write_json(folder / "prompts.json", _prompts(params, key) if settings.sample_every else [])
         for sheet in (CHECKPOINTS / key / "samples").glob("*.png"):
             if _is_due(settings, int(sheet.stem)):  # not one that an earlier run left
                 shutil.move(sheet, folder / sheet.name)

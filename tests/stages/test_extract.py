@@ -32,7 +32,7 @@ def run(path: Path, **own: object) -> list[Progress]:
 
 
 def made() -> tuple[np.ndarray, dict[str, object]]:
-    return read_frames(artifact("extract", "v", "frames")), read_json(artifact("extract", "v", "source.json"))
+    return read_frames(artifact("extract", "v", "frames")), read_json(artifact("extract", "v", "source/info.json"))
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +51,8 @@ def test_frames_and_source(tmp_path: Path) -> None:
     assert (source["size"], source["width"], source["height"], source["fit"]) == ([88, 64], 128, 96, "crop")
     assert source["path"] == str(path)
     assert psnr(frames, resize(moving_frames()[6:16:3], 88, 64, "crop")) > 30
-    assert not artifact("extract", "v", "sound/audio.flac").exists()
-    assert sorted(p.name for p in artifact("extract", "v").iterdir()) == ["frames", "sound", "source.json"]
+    assert not artifact("extract", "v", "source/audio.flac").exists()
+    assert sorted(p.name for p in artifact("extract", "v").iterdir()) == ["frames", "source"]
 
 
 def test_frames_a_second_of_a_variable_rate(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_way_back_keeps_size_cadence_and_sound(tmp_path: Path) -> None:
     run(path, stride=4, num_frames=8, start=0.5, size=[64, 64], fit="pad")
     frames, source = made()
     shown = unfit(frames, source["width"], source["height"], source["fit"])
-    write_mp4(tmp_path / "back.mp4", shown, source["fps"], audio_from=artifact("extract", "v", "sound/audio.flac"))
+    write_mp4(tmp_path / "back.mp4", shown, source["fps"], audio_from=artifact("extract", "v", "source/audio.flac"))
     info = probe(tmp_path / "back.mp4")
     assert (info.width, info.height, info.num_frames, info.has_audio) == (128, 96, 8, True)
     assert info.fps == pytest.approx(float(NTSC / 4))
@@ -82,9 +82,9 @@ def test_the_way_back_keeps_size_cadence_and_sound(tmp_path: Path) -> None:
 
 def test_run_again_leaves_nothing_of_before(tmp_path: Path) -> None:
     run(make_video(tmp_path / "a.mp4", tone=0.8), num_frames=6)
-    assert artifact("extract", "v", "sound/audio.flac").exists()
+    assert artifact("extract", "v", "source/audio.flac").exists()
     run(make_video(tmp_path / "b.mp4"), num_frames=3)
-    assert not artifact("extract", "v", "sound/audio.flac").exists()
+    assert not artifact("extract", "v", "source/audio.flac").exists()
     assert len(made()[0]) == 3
 
 
@@ -140,5 +140,5 @@ def test_real_clips(clip: str, size: tuple[int, int], sound: bool) -> None:
     frames, source = made()
     assert frames.shape[:2] == (8, 32)
     assert (source["width"], source["height"]) == size
-    assert artifact("extract", "v", "sound/audio.flac").exists() == sound
+    assert artifact("extract", "v", "source/audio.flac").exists() == sound
     assert len(set(nearest(frames, frames))) == 8

@@ -76,7 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         write_frames(artifact("extract", "car", "frames"), counting((1, 1, 1)))
         source = {"width": SIDE, "height": SIDE, "fit": "stretch", "fps": FPS}
-        write_json(artifact("extract", "car", "source.json"), source)
+        write_json(artifact("extract", "car", "source/info.json"), source)
         write_json(artifact("caption", "car", "caption.json"), {"caption": "a red car on a road", "by": "given"})
         write_json(artifact("invert", "car", "inversion.json"), {"psnr": 24.06, "vae_psnr": 27.64})
         write_json(artifact("tune", "car", "tuning.json"), {"seconds": 48.2, "peak_memory_gb": 1.21})
@@ -496,6 +496,8 @@ class TestBrowser:
 def test_large_videos_are_not_made_of_squares(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_frames(artifact("extract", "car", "frames"), moving_square(2, 32, 48))
-    write_json(artifact("extract", "car", "source.json"), {"width": 480, "height": 320, "fit": "stretch", "fps": 8.0})
+    write_json(
+        artifact("extract", "car", "source/info.json"), {"width": 480, "height": 320, "fit": "stretch", "fps": 8.0}
+    )
     report.run(settings(), "", lambda progress: None)
     assert 'class="player enlarged"' not in Path("artifacts/report/index.html").read_text()

@@ -32,7 +32,7 @@ def test_writes_weights_losses_and_facts(params: Params, models: Path) -> None:
         header = file.metadata()
     assert header["prompt"] == "a cat running"
     assert header["base_name"] == str(models / "stable-diffusion")
-    assert not list(Path("artifacts/tune/cat/samples").iterdir())
+    assert json.loads(Path("artifacts/tune/cat/samples/prompts.json").read_text()) == []
     assert not Path("checkpoints/cat").exists()
 
 
@@ -86,7 +86,7 @@ def test_samples_of_each_edit(data: dict[str, Any], params: Params) -> None:
     data["tune"] |= {"steps": 3, "sample_every": 2}
     tune.run(check(data), "cat", ignore)
     made = sorted(file.name for file in Path("artifacts/tune/cat/samples").iterdir())
-    assert made == ["000000.png", "000002.png", "000003.png"]
+    assert made == ["000000.png", "000002.png", "000003.png", "prompts.json"]
 
 
 def test_samples_change_no_weight(data: dict[str, Any], params: Params) -> None:
