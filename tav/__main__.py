@@ -110,18 +110,19 @@ def _bar(name: str) -> "Iterator[OnProgress]":
     from rich.progress import Progress as Bar
 
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    start = said = time.monotonic()
+    said, first = time.monotonic(), None
     with Bar(*columns, TextColumn("{task.fields[values]}"), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=None, values="")
 
         def draw(progress: "Progress") -> None:
-            nonlocal said
+            nonlocal said, first
             values = "  ".join(f"{k} {v:.4g}" for k, v in progress.values.items())
             bar.update(task, completed=progress.done, total=progress.total, values=values)
             now = time.monotonic()
-            if bar.disable and now - said >= 10 and progress.done:
-                left = (now - start) / progress.done * (progress.total - progress.done)
-                print(f"{name} {progress.done}/{progress.total}, {left:.0f} s left  {values}", flush=True)
+            first = first or (now, progress.done)  # loading the model is no part of the pace
+            if bar.disable and now - said >= 10 and progress.done > first[1]:
+                left = (now - first[0]) / (progress.done - first[1]) * (progress.total - progress.done)
+                print(f"{name} {progress.done}/{progress.total}, {left:.0f} s left  {values}".rstrip(), flush=True)
                 said = now
 
         yield draw
