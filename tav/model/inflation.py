@@ -20,7 +20,8 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
+
+from tav.model.attention import attention
 
 BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D", "UNetMidBlock2DCrossAttn", "UpBlock2D", "CrossAttnUpBlock2D"}
 
@@ -39,7 +40,7 @@ class SparseCausalAttention(Attention):  # type: ignore[misc]
     """Self-attention of each frame to frame 0 and to the frame before it (paper, equation 4). (b f) n d in and out.
 
     It has its own forward: a processor may be replaced by another that knows nothing of frames.
-    Each frame's keys and values are projected once and then gathered.
+    Each frame's keys and values are projected once.
     """
 
     num_frames: int
@@ -53,9 +54,12 @@ class SparseCausalAttention(Attention):  # type: ignore[misc]
     ) -> Tensor:
         if encoder_hidden_states is not None or attention_mask is not None:
             raise ValueError("sparse-causal attention got a context or a mask; expected neither: it attends to frames")
-        query = self.to_q(hidden_states)
-        key, value = (first_and_former_frame(to(hidden_states), self.num_frames) for to in (self.to_k, self.to_v))
-        output: Tensor = self.to_out[0](attention(query, key, value, self.heads))
+        query, key, value = (
+            rearrange(to(hidden_states), "(b f) n d -> b f n d", f=self.num_frames)
+            for to in (self.to_q, self.to_k, self.to_v)
+        )
+        frames = sparse_causal_attention(query, key, value, self.heads)
+        output: Tensor = self.to_out[0](rearrange(frames, "b f n d -> (b f) n d"))
         return output
 
 
@@ -93,18 +97,23 @@ class InflatedTransformerBlock(BasicTransformerBlock):  # type: ignore[misc]
         return hidden_states + temporal
 
 
-def first_and_former_frame(frames: Tensor, num_frames: int) -> Tensor:
-    """(b f) n d -> (b f) (2 n) d: for each frame the tokens of frame 0, then of the frame before (frame 0: itself)."""
-    video = rearrange(frames, "(b f) n d -> b f n d", f=num_frames)
-    first = video[:, :1].expand_as(video)
-    former = video[:, [max(0, frame - 1) for frame in range(num_frames)]]
-    return rearrange([first, former], "two b f n d -> (b f) (two n) d")
+def sparse_causal_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Each frame's queries on the keys and values of frame 0 and of the frame before. All b f n (h d).
 
-
-def attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """Scaled dot-product attention. query b n d; key, value b m d; returns b n d."""
-    query, key, value = (rearrange(tokens, "b n (h d) -> b h n d", h=heads) for tokens in (query, key, value))
-    return rearrange(functional.scaled_dot_product_attention(query, key, value), "b h n d -> b n (h d)")
+    Frames 0 and 1 see frame 0 alone. (The official code gives it to them twice, which is the same: softmax shares
+    the weight between the two.)
+    """
+    start, rest = query[:, :2], query[:, 2:]
+    output = attention(rearrange(start, "b f n d -> b (f n) d"), key[:, 0], value[:, 0], heads)
+    output = rearrange(output, "b (f n) d -> b f n d", f=start.shape[1])
+    if not rest.shape[1]:
+        return output
+    keys, values = (
+        rearrange([tokens[:, :1].expand_as(rest), tokens[:, 1:-1]], "two b f n d -> (b f) (two n) d")
+        for tokens in (key, value)
+    )
+    others = attention(rearrange(rest, "b f n d -> (b f) n d"), keys, values, heads)
+    return torch.cat([output, rearrange(others, "(b f) n d -> b f n d", b=len(query))], dim=1)
 
 
 def inflate(unet: UNet2DConditionModel, num_frames: int = 1, *, seed: int = 0) -> UNet2DConditionModel:
