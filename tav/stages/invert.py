@@ -6,7 +6,7 @@ from tav.stages import OnProgress, Progress
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
-    """DDIM-invert a video, and sample it back once to see what was lost."""
+    """DDIM-invert a video, and sample it back, from the end and from half way, to see what was lost."""
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
@@ -34,7 +34,17 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         steps,
         on_step=lambda done, total: on_progress(Progress(done, 2 * total)),
     )
-    reconstructed = ddim_sample(
+    half = steps // 2  # as an edit of strength 0.5 starts
+    from_half = ddim_sample(
+        pipe.unet,
+        pipe.scheduler,
+        inverted[steps - half],
+        prompt_embeds,
+        num_inference_steps=steps,
+        guidance_scale=1,
+        start=half,
+    )
+    from_noise = ddim_sample(
         pipe.unet,
         pipe.scheduler,
         inverted[-1],
@@ -47,7 +57,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     write_json(
         artifact("invert", key, "inversion.json"),
         {
-            "psnr": psnr(decode(pipe.vae, reconstructed), frames),
+            "psnr": psnr(decode(pipe.vae, from_noise), frames),
+            "psnr_from_half": psnr(decode(pipe.vae, from_half), frames),
             "vae_psnr": psnr(decode(pipe.vae, latents), frames),
             "latents_std": inverted[-1].std().item(),
         },

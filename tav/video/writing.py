@@ -94,7 +94,8 @@ def write_gif(path: Path, frames: np.ndarray, fps: float) -> None:
 def write_contact_sheet(path: Path, rows: Sequence[np.ndarray], labels: Sequence[str], max_side: int = 256) -> None:
     """A PNG with a row for each video, its label above, and a column for each frame.
 
-    rows: videos, uint8 (f h w 3), RGB; sizes may differ. max_side: pixels to which larger frames are shrunk.
+    rows: videos, uint8 (f h w 3), RGB; sizes may differ. max_side: pixels to which larger frames are shrunk. Frames of
+    less than half of that are enlarged by a whole number, pixel by pixel.
     Raises ValueError.
     """
     from PIL import Image, ImageDraw, ImageFont
@@ -124,8 +125,9 @@ def _strip(frames: np.ndarray, max_side: int) -> "Image":
     _check(frames)
     scale = min(1.0, max_side / max(frames.shape[1:3]))
     height, width = (max(1, round(side * scale)) for side in frames.shape[1:3])
-    small = frames if scale == 1 else resize(frames, width, height, "stretch")
-    return Image.fromarray(np.concatenate(list(small), axis=1))
+    fitted = frames if scale == 1 else resize(frames, width, height, "stretch")
+    times = max(1, max_side // (2 * max(height, width)))
+    return Image.fromarray(np.concatenate(list(fitted), axis=1).repeat(times, axis=0).repeat(times, axis=1))
 
 
 def _check(frames: np.ndarray, fps: float = 1.0) -> None:

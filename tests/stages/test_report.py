@@ -78,7 +78,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         source = {"width": SIDE, "height": SIDE, "fit": "stretch", "fps": FPS}
         write_json(artifact("extract", "car", "source/info.json"), source)
         write_json(artifact("caption", "car", "caption.json"), {"caption": "a red car on a road", "by": "given"})
-        write_json(artifact("invert", "car", "inversion.json"), {"psnr": 24.06, "vae_psnr": 27.64})
+        write_json(
+            artifact("invert", "car", "inversion.json"), {"psnr": 24.06, "psnr_from_half": 25.31, "vae_psnr": 27.64}
+        )
         write_json(artifact("tune", "car", "tuning.json"), {"seconds": 48.2, "peak_memory_gb": 1.21})
         rows = "".join(f"{step},{1 / step:.6g}\n" for step in range(1, 78))
         with atomic(artifact("tune", "car", "loss.csv")) as fresh:

@@ -110,6 +110,8 @@ def test_contact_sheet(tmp_path: Path) -> None:
     assert (sheet[:label] < 128).any()  # the label's ink
     second = sheet[label + 72 + 4 + label :][:64, : 4 * 64]
     assert np.array_equal(second, np.concatenate(list(rows[1]), axis=1))
+    write_contact_sheet(tmp_path / "small.png", [rows[0][:, :16, :16]], ["small"])
+    assert np.asarray(Image.open(tmp_path / "small.png")).shape[1] == 4 * 16 * 8
     with pytest.raises(ValueError, match="one label a row"):
         write_contact_sheet(tmp_path / "s.png", rows, ["a source"])
 
