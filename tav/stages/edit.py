@@ -55,14 +55,13 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         pipe = load_pipeline(base.source, revision=base.revision, loras=base.fused, device=device)
         weights = artifact("tune", asked.video, "weights.safetensors")
         load_tuned_weights(pipe.unet, weights, base=identity(base.source, base.revision, loras=base.fused))
-    prompts = [settings.negative_prompt, asked.prompt]
-    negative_embeds, prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, prompts).split(1)
+    embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [settings.negative_prompt, asked.prompt])
     latents = ddim_sample(
         pipe.unet,
         pipe.scheduler,
         start_latents(inverted, settings, pipe.scheduler).to(device),
-        prompt_embeds,
-        negative_embeds,
+        embeds[1:],
+        embeds[:1],
         num_inference_steps=len(inverted) - 1,
         guidance_scale=settings.guidance_scale,
         start=first_step(settings.strength, len(inverted) - 1),
