@@ -1,6 +1,7 @@
 """Ours against "as the official code does it" (official.py), in turn in one run: seconds of CPU and of clock, memory.
 
     python benchmarks/speed.py [--quick] [--json FILE]
+    python benchmarks/speed.py --ours --frames 4 8 16 32 --pixels 128     the curve over the frames
 
 Model M has random weights, which are as slow as trained ones: UNet (64, 128, 256, 256) with 8 heads, VAE
 (32, 64, 128, 128), 8 frames of 256x256. Seconds of CPU are of all threads together: they stay true on a busy machine.
@@ -12,7 +13,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,29 +95,42 @@ def measure(whose: str, kind: str, size: dict[str, Any], repeats: int) -> dict[s
     return {"cpu_s": statistics.median(cpu), "clock_s": statistics.median(clock), "peak_gb": peak}
 
 
-def rows(size: dict[str, Any], repeats: int) -> Iterator[dict[str, Any]]:
+def row(kind: str, size: dict[str, Any], repeats: int, whose: tuple[str, ...]) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
-    for kind in STEPS:
-        row: dict[str, Any] = {"step": kind, "frames": size["frames"], "pixels": size["pixels"]}
-        for whose in ("official", "ours"):
-            with context.Pool(1) as pool:
-                row[whose] = pool.apply(measure, (whose, kind, size, repeats))
-        row["ratio"] = row["official"]["cpu_s"] / row["ours"]["cpu_s"]
-        print(
-            f"{kind:>10}: official {row['official']['cpu_s']:7.2f} CPU-s {row['official']['peak_gb']:5.2f} GB   "
-            f"ours {row['ours']['cpu_s']:7.2f} CPU-s {row['ours']['peak_gb']:5.2f} GB   {row['ratio']:5.2f}x",
-            flush=True,
-        )
-        yield row
+    result: dict[str, Any] = {"step": kind, "frames": size["frames"], "pixels": size["pixels"]}
+    line = f"{kind:>10} {size['frames']:3} frames of {size['pixels']:3}:"
+    for who in whose:
+        with context.Pool(1) as pool:
+            result[who] = pool.apply(measure, (who, kind, size, repeats))
+        line += f"   {who} {result[who]['cpu_s']:7.2f} CPU-s {result[who]['peak_gb']:5.2f} GB"
+    if len(whose) > 1:
+        result["ratio"] = result["official"]["cpu_s"] / result["ours"]["cpu_s"]
+        line += f"   {result['ratio']:5.2f}x"
+    print(line, flush=True)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a small size, to see that it runs")
+    parser.add_argument("--ours", action="store_true", help="leave the official way out")
+    parser.add_argument("--frames", type=int, nargs="+", metavar="N")
+    parser.add_argument("--pixels", type=int, nargs="+", metavar="N", help="multiples of 64")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="steps measured; the median counts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     arguments = parser.parse_args()
-    table = list(rows(QUICK if arguments.quick else FULL, arguments.repeats))
+    size = QUICK if arguments.quick else FULL
+    table = [
+        row(
+            kind,
+            size | {"frames": frames, "pixels": pixels},
+            arguments.repeats,
+            ("ours",) if arguments.ours else ("official", "ours"),
+        )
+        for kind in STEPS
+        for frames in arguments.frames or [size["frames"]]
+        for pixels in arguments.pixels or [size["pixels"]]
+    ]
     if arguments.json:
         arguments.json.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": table}, indent=2))
 
