@@ -23,7 +23,8 @@ def test_same_output_and_the_official_gradients():
     unet.requires_grad_(False)
     parameters = tuned_parameters(unet)
     for parameter in parameters.values():
-        parameter.data.add_(0.1 * torch.randn_like(parameter)).requires_grad_(True)
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+        parameter.requires_grad_(True)
     video, context = torch.randn(1, 4, 3, 8, 8), torch.randn(1, 7, 16)
     theirs = official.video_unet(unet, video, torch.tensor([321]), context, checkpointing=True)
     ours = predict_noise(unet, rearrange(video, "b c f h w -> (b f) c h w"), torch.tensor(321), context)
