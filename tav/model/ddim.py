@@ -4,6 +4,7 @@ Latents are `(b f) c h w` and prompts `b n d`: the number of frames follows from
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -150,8 +151,16 @@ def predict_noise(
     timestep = timestep.to(latents.device).expand(len(prompt_embeds)).repeat_interleave(num_frames)
     context = prompt_embeds.to(unet.dtype).repeat_interleave(num_frames, 0)
     added = {name: value.repeat_interleave(num_frames, 0) for name, value in (condition or {}).items()}
-    noise_pred: Tensor = unet(latents.to(unet.dtype), timestep, context, added_cond_kwargs=added or None).sample
+    with _autocast(unet):
+        noise_pred: Tensor = unet(latents.to(unet.dtype), timestep, context, added_cond_kwargs=added or None).sample
     return noise_pred.float()
+
+
+def _autocast(unet: Any) -> AbstractContextManager[Any]:
+    """For a UNet in half precision whose tuned weights are float32, as tuning leaves them."""
+    if len({parameter.dtype for parameter in unet.parameters()}) == 1:
+        return nullcontext()
+    return torch.autocast(unet.device.type, unet.dtype)
 
 
 def _predict_halves(

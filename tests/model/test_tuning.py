@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from tav.model.ddim import ddim_sample
 from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline
 from tav.model.tuned_weights import tuned_parameters
@@ -150,6 +151,10 @@ def test_half_precision_base_gets_float32_masters(sd_folder, moments, prompt_emb
     dtypes = {name: parameter.dtype for name, parameter in unet.named_parameters()}
     assert {dtypes[name] for name in tuned_parameters(unet)} == {torch.float32}
     assert dtypes["conv_in.weight"] == torch.bfloat16
+    latents = ddim_sample(
+        unet, scheduler, moments.mean, prompt_embeds, num_inference_steps=2, guidance_scale=1
+    )  # straight on
+    assert latents.isfinite().all()
 
 
 def test_nan_stops_the_run_and_is_named(sd_folder, moments, prompt_embeds):
