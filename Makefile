@@ -25,7 +25,7 @@ demo: setup
 	@tav table
 
 test: setup
-	@python -m pytest -q
+	@python -m pytest -q -n 2 --dist loadfile
 
 lint: setup
 	@ruff check . && ruff format --check . && mypy

@@ -59,7 +59,7 @@ def test_a_new_edit_runs_its_own_stages(project: Path, data: dict[str, Any]) -> 
 
 
 def test_own_settings_run_one_edit(project: Path, data: dict[str, Any]) -> None:
-    data["edits"]["cat--dog"]["strength"] = 0.5
+    data["edits"]["cat--dog"]["strength"] = 1.0
     write_params(project, data)
     assert repro(project) == ["edit@cat--dog", "evaluate@cat--dog", "report"]
 

@@ -38,13 +38,15 @@ STAGE = """
 import json, os, sys
 from pathlib import Path
 from ruamel.yaml import YAML
-stage, key = sys.argv[1:]
+stage, key = sys.argv[1], os.environ["DVC_STAGE"].partition("@")[2]
 params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
 out = Path("artifacts", stage, key)
 out.mkdir(parents=True, exist_ok=True)
 write = lambda name, data: (out / name).write_text(json.dumps(data))
 if stage == "extract":
-    (out / "frames.txt").write_text(params["videos"][key]["path"] + str(params["extract"]))
+    for name in ("frames", "source"):
+        (out / name).mkdir()
+        (out / name / "what.txt").write_text(name + params["videos"][key]["path"] + str(params["extract"]))
 elif stage == "caption":
     write("caption.json", {"caption": params["videos"][key]["caption"], "by": "you"})
 elif stage == "tune":
@@ -59,7 +61,8 @@ elif stage == "invert":
     (out / "latents.safetensors").write_text(Path("artifacts/tune", key, "weights.safetensors").read_text())
     write("inversion.json", {"psnr": 20.5})
 elif stage == "edit":
-    for name in ("video.mp4", "preview.gif", "sheet.png"):
+    (out / "frames").mkdir()
+    for name in ("video.mp4", "preview.gif", "sheet.png", "edit.json", "frames/0.png"):
         (out / name).write_text(json.dumps(params["edits"][key] | params["edit"]))
 elif stage == "evaluate":
     value = float(os.environ.get("CONSISTENCY", 0.9))

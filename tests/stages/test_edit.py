@@ -50,7 +50,7 @@ def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
     plain = edited(inverted)
     assert (edited(inverted) == plain).all()  # bit for bit
     assert (edited(inverted, seed=7) == plain).all()  # nothing random in an inversion
-    for other in ({"guidance_scale": 9.0}, {"negative_prompt": "a cat"}, {"strength": 0.5}, {"from": "noise"}):
+    for other in ({"guidance_scale": 9.0}, {"negative_prompt": "a cat"}, {"strength": 0.75}, {"from": "noise"}):
         assert (edited(inverted, **other) != plain).any(), other
     noise = edited(inverted, **{"from": "noise", "seed": 1})
     assert (edited(inverted, **{"from": "noise", "seed": 2}) != noise).any()
