@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -188,22 +189,36 @@ def circular_spread(hues: np.ndarray) -> float:
     return float(np.rad2deg(np.sqrt(-2 * np.log(min(1.0, length + 1e-12)))))
 
 
-def run(variant: Variant, settings: parameters.Params, number: int, judge: Judge, sheets: Path | None) -> list[Any]:
-    """(kind, figures) of each edit of each video."""
-    results = []
+def run(
+    variants: list[Variant], settings: parameters.Params, number: int, judge: Judge, sheets: Path | None
+) -> Iterator[dict[str, list[Any]]]:
+    """After each video: of each variant, (kind, figures) of each edit so far. Variants share what they tune alike."""
+    results: dict[str, list[Any]] = {variant.name: [] for variant in variants}
     for i, (scenes, asked) in enumerate(make_videos(number)):
-        pipe, moments = prepare(variant, settings, scenes)
-        rows = [render_video(scenes)]
         prompts = [caption(asked[kind]) for kind in KINDS]
-        for kind, frames in zip(KINDS, edit(variant, settings, pipe, moments, scenes, prompts), strict=True):
-            results.append((kind, figures_of(kind, asked[kind], scenes, read(judge, frames))))
-            rows.append(frames)
-        if sheets:
-            from tav.video import write_contact_sheet
+        for _, alike in groupby(sorted(variants, key=_model), key=_model):
+            group = list(alike)
+            pipe, moments = prepare(group[0], settings, scenes)
+            for variant in group:
+                rows = list(edit(variant, settings, pipe, moments, scenes, prompts))
+                for kind, frames in zip(KINDS, rows, strict=True):
+                    figures = figures_of(kind, asked[kind], scenes, read(judge, frames))
+                    results[variant.name].append((kind, figures))
+                if sheets:
+                    labels = [caption(scenes[0]), *prompts]
+                    _write_sheet(sheets / f"{variant.name}-{i}.png", [render_video(scenes), *rows], labels)
+        yield results
 
-            sheets.mkdir(parents=True, exist_ok=True)
-            write_contact_sheet(sheets / f"{variant.name}-{i}.png", rows, [caption(scenes[0]), *prompts])
-    return results
+
+def _model(variant: Variant) -> tuple[bool, ...]:
+    return variant.inflated, variant.tuned, variant.sparse_causal, variant.temporal
+
+
+def _write_sheet(path: Path, rows: list[np.ndarray], labels: list[str]) -> None:
+    from tav.video import write_contact_sheet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_contact_sheet(path, [row.repeat(4, axis=1).repeat(4, axis=2) for row in rows], labels)
 
 
 def summary(results: list[Any]) -> Figures:
@@ -224,19 +239,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--variants", nargs="*", default=[variant.name for variant in VARIANTS])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheets", type=Path, help="a folder for contact sheets")
     asked = parser.parse_args()
-    settings, judge, table = parameters.load(), load_judge(JUDGE), {}
-    for variant in VARIANTS:
-        if variant.name in asked.variants:
-            table[variant.name] = summary(run(variant, settings, asked.videos, judge, asked.sheets))
-            figures = {name: value for name, value in table[variant.name].items() if not name.endswith("std")}
-            print(
-                f"{variant.name:40}", *(f"{name} {value:.2f}" for name, value in figures.items()), sep="  ", flush=True
-            )
-            if asked.json:
-                asked.json.write_text(json.dumps({"videos": asked.videos, "table": table}, indent=2) + "\n")
+    settings, judge = parameters.load(asked.params), load_judge(JUDGE)
+    chosen = [variant for variant in VARIANTS if variant.name in asked.variants]
+    for results in run(chosen, settings, asked.videos, judge, asked.sheets):
+        table = {name: summary(edits) for name, edits in results.items()}
+        done = len(results[chosen[0].name]) // len(KINDS)
+        print(f"{done} of {asked.videos} videos", flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps({"videos": done, "table": table}, indent=2) + "\n")
+    for name, figures in table.items():
+        print(f"{name:40}", *(f"{key} {value:.2f}" for key, value in figures.items() if "std" not in key), sep="  ")
 
 
 if __name__ == "__main__":

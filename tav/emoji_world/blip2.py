@@ -1,7 +1,9 @@
 """Train Emoji World's BLIP-2: `python -m tav.emoji_world.blip2 models/emoji-world`.
 
 Its vision tower starts from CLIP's, as BLIP-2's does (Li et al. 2023), but all is trained at once:
-vision tower, Q-Former and a small OPT. It says the colour where there is a word for it.
+vision tower, Q-Former and a small OPT. Heads that name noun, background and style help the first two
+to learn shapes; without them captions were fluent and 71 % of the nouns wrong. It says the colour
+where there is a word for it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
     Blip2Config,
@@ -23,7 +25,7 @@ from transformers import (
 )
 
 from tav.emoji_world.architecture import save_transformer
-from tav.emoji_world.clip import MEAN, STD, TOWER, normalized
+from tav.emoji_world.clip import KINDS, MEAN, STD, TOWER, classes_of, heads_loss, normalized
 from tav.emoji_world.features import worn
 from tav.emoji_world.loop import fit
 from tav.emoji_world.samples import draw, training_scenes
@@ -94,14 +96,30 @@ def described(scene: Scene) -> str:
     return caption(replace(scene, colour=near[0] if near and scene.style == "plain" else None))
 
 
-def caption_loss(blip2: Blip2ForConditionalGeneration, tokenizer, pixel_values: Tensor, words: list[str]) -> Tensor:  # type: ignore[no-untyped-def]
-    """Cross entropy of caption and end, after the picture's tokens and the start."""
+class Student(nn.Module):
+    """BLIP-2 and the heads that it loses after training: of the vision tower and of the Q-Former."""
+
+    def __init__(self, blip2: Blip2ForConditionalGeneration) -> None:
+        super().__init__()
+        self.blip2 = blip2
+        classes = sum(len(kind) for kind in KINDS)
+        self.heads = nn.ModuleList([nn.Linear(WIDTH, classes), nn.Linear(WIDTH, classes)])
+
+
+def caption_loss(student: Student, tokenizer, pixel_values: Tensor, scenes: list[Scene]) -> Tensor:  # type: ignore[no-untyped-def]
+    """Cross entropy of caption and end, after the picture's tokens and the start; and the heads'."""
     stop, image = tokenizer.eos_token, "<image>" * QUERIES
-    texts = tokenizer([f"{image}{stop}{text}{stop}" for text in words], padding=True, return_tensors="pt")
+    texts = tokenizer(
+        [f"{image}{stop}{text}{stop}" for text in map(described, scenes)], padding=True, return_tensors="pt"
+    )
     labels = texts.input_ids.masked_fill(texts.attention_mask == 0, IGNORED)
     labels[:, : QUERIES + 1] = IGNORED
-    output = blip2(pixel_values, texts.input_ids, attention_mask=texts.attention_mask, labels=labels)
-    return output.loss  # type: ignore[no-any-return]
+    output = student.blip2(pixel_values, texts.input_ids, attention_mask=texts.attention_mask, labels=labels)
+    features = [output.vision_outputs.pooler_output, output.qformer_outputs.last_hidden_state.mean(1)]
+    classes = classes_of(scenes)
+    helped = [heads_loss(heads, seen, classes) for heads, seen in zip(student.heads, features, strict=True)]
+    loss: Tensor = output.loss + 0.5 * sum(helped)
+    return loss
 
 
 def main(folder: Path) -> None:
@@ -115,12 +133,13 @@ def main(folder: Path) -> None:
     blip2 = new_blip2(tokenizer)
     copy_vision_tower(CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32), blip2)
 
+    student = Student(blip2)
+
     def next_loss() -> Tensor:
         scenes = training_scenes(rng, settings.batch_size)
-        pixel_values = normalized(worn(draw(scenes)))
-        return caption_loss(blip2, tokenizer, pixel_values, [described(scene) for scene in scenes])
+        return caption_loss(student, tokenizer, normalized(worn(draw(scenes))), scenes)
 
-    fit(blip2, next_loss, settings, folder / ".checkpoints" / "blip2.pt")
+    fit(student, next_loss, settings, folder / ".checkpoints" / "blip2.pt")
     save_transformer(blip2, target)
     processor.save_pretrained(target)
 

@@ -63,13 +63,24 @@ def partial_captions(scenes: list[Scene], rng: np.random.Generator) -> tuple[lis
     return words, np.array(said)
 
 
+def classes_of(scenes: list[Scene]) -> Tensor:
+    """int64 (b 3): numbers of noun, background and style."""
+    return torch.tensor([[kind.index(n) for kind, n in zip(KINDS, _names(s), strict=True)] for s in scenes])
+
+
+def heads_loss(heads: nn.Module, features: Tensor, classes: Tensor) -> Tensor:
+    """Cross entropies of noun, background and style, read from features (b d)."""
+    logits = torch.split(heads(features).float(), [len(kind) for kind in KINDS], dim=1)
+    return sum((cross_entropy(part, classes[:, i]) for i, part in enumerate(logits)), torch.zeros(()))
+
+
 def _names(scene: Scene) -> tuple[str, str, str]:
     return scene.noun, scene.background, scene.style
 
 
 def truths(scenes: list[Scene], said: NDArray[np.int64]) -> Tensor:
     """float32 (pictures captions): 1 where a caption is true of a picture."""
-    classes = np.array([[names.index(n) for names, n in zip(KINDS, _names(s), strict=True)] for s in scenes])
+    classes = classes_of(scenes).numpy()
     true = (said[None, :, :3] == UNSAID) | (classes[:, None] == said[None, :, :3])
     hues = np.array([scene.hue for scene in scenes])[:, None]
     named = np.array([*COLOURS.values(), 0])[said[:, 3]][None]
@@ -86,8 +97,7 @@ def clip_loss(student: Student, pixel_values: Tensor, ids: Tensor, true: Tensor,
     logits = (student.clip.logit_scale.exp().clamp(max=100) * image @ text.T).float()
     pairs = cross_entropy(logits, true / true.sum(1, keepdim=True))
     pairs = pairs + cross_entropy(logits.T, true.T / true.T.sum(1, keepdim=True))
-    heads = student.heads(seen).float().split([len(kind) for kind in KINDS], dim=1)
-    return pairs + sum((cross_entropy(head, classes[:, i]) for i, head in enumerate(heads)), torch.zeros(()))
+    return pairs + heads_loss(student.heads, seen, classes)
 
 
 def normalized(pixel_values: Tensor) -> Tensor:
@@ -104,7 +114,7 @@ def main(folder: Path) -> None:
     def next_loss() -> Tensor:
         scenes = training_scenes(rng, settings.batch_size)
         words, said = partial_captions(scenes, rng)
-        classes = torch.tensor([[k.index(n) for k, n in zip(KINDS, _names(s), strict=True)] for s in scenes])
+        classes = classes_of(scenes)
         pixel_values = normalized(worn(draw(scenes)))
         return clip_loss(student, pixel_values, token_ids(tokenizer, words), truths(scenes, said), classes)
 
