@@ -49,9 +49,9 @@ def test_python_runs(tmp_path: Path) -> None:
     if not (ROOT / "models/emoji-world/stable-diffusion/unet").exists():
         pytest.skip("the shipped weights are not there")
     (code,) = blocks("python")
-    assert "steps=150" in code
+    assert "steps=100" in code
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "videos").symlink_to(ROOT / "videos")
-    short = code.replace("steps=150", "steps=2")
+    short = code.replace("steps=100", "steps=2")
     subprocess.run([sys.executable, "-c", short], cwd=tmp_path, check=True, timeout=600)
     assert probe(tmp_path / "edited.mp4").num_frames == 8
