@@ -96,7 +96,8 @@ def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) 
     if not variant.sparse_causal:
         _see_own_frame(pipe.unet)
     if variant.tuned:
-        rates = {} if variant.temporal else {"temporal_learning_rate": 0.0}
+        # its output starts at zero and so stays there; at a rate of 0 `tune` would say that it is not tuned
+        rates = {} if variant.temporal else {"temporal_learning_rate": 1e-9}
         known = TuneSettings.__dataclass_fields__
         chosen = {name: value for name, value in settings.tune.model_dump().items() if name in known}
         prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [caption(scenes[0])])
@@ -179,7 +180,7 @@ def _motion(source: list[Scene], seen: Reading) -> Figures:
     if there.sum() < 3:
         return {"motion": 0.0, "distance": float(distance.mean())}
     a, b = (points[there] - points[there].mean(0) for points in (path, seen.places[:, :2]))
-    correlation = (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+    correlation = (a * b).sum() / max(1e-9, np.sqrt((a * a).sum() * (b * b).sum()))  # 0 if nothing moves
     return {"motion": float(correlation), "distance": float(distance[there].mean())}
 
 
