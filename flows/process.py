@@ -171,6 +171,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 def _supervise(command: Sequence[str]) -> int:
     """Run the command for the process at the other end of stdin, and stop it when that end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # under nohup or a shell's `&` it is ignored, here and below
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
     def signal_all(number: int) -> None:
