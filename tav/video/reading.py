@@ -4,6 +4,7 @@ decord reads what a trial showed it to read exactly as PyAV does; all else is Py
 seeking, and decord's skipping too, gives wrong frames in open-GOP streams.
 """
 
+import importlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ def _read_images(path: Path, wanted: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 def _read_by_decord(path: Path, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+    importlib.import_module("PIL._imagingft")  # before decord, whose libraries take the place of its own: no emoji then
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)

@@ -1,5 +1,7 @@
 """decord and PyAV against each other and against the frames that went in."""
 
+import subprocess
+import sys
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from make_video import make_video, moving_frames, nearest, psnr
+from tiny import tiny_video
 
 from tav.params import UserError
 from tav.video import frame_times, iter_frames, probe, read_frames
@@ -138,3 +141,17 @@ def test_indices(tmp_path: Path) -> None:
     for reader in ("decord", "pyav"):
         with pytest.raises(UserError, match="ends before frame 30"):
             list(iter_frames(path, [20, 30], reader))
+
+
+def test_pillow_still_draws_emoji_after_decord(tmp_path: Path) -> None:
+    """decord's libraries replace those of what is loaded after it."""
+    font = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+    if not font.is_file():
+        pytest.skip("fonts-noto-color-emoji is not installed")
+    video = tiny_video(tmp_path / "v.mp4", width=64, height=48, num_frames=4)
+    code = (
+        "import sys; from pathlib import Path; from tav.video.reading import _read_by_decord;"
+        "list(_read_by_decord(Path(sys.argv[1]), [0])); from PIL import ImageFont;"
+        "ImageFont.truetype(sys.argv[2], 109).getmask('\U0001f431', mode='RGBA')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(video), str(font)], check=True)
