@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from tav.__main__ import explain
-from tav.params import UserError
+from tav.params import UserError, load
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,6 +35,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def known(project: Path) -> str:
+    """A video of the project."""
+    return next(iter(load(project / "params.yaml").videos))
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from tav.__main__ import app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -46,8 +52,7 @@ def test_outside_a_project(tmp_path: Path) -> None:
     assert "run this in the project's folder" in error_of("tune", "cat", cwd=tmp_path)
 
 
-def test_unknown_video_names_the_nearest(project: Path) -> None:
-    known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
+def test_unknown_video_names_the_nearest(project: Path, known: str) -> None:
     assert f"did you mean '{known}'?" in error_of("extract", known[:-1], cwd=project)
 
 
@@ -56,16 +61,14 @@ def test_odd_name(project: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["tune", "invert"])
-def test_stage_without_what_comes_before(project: Path, stage: str) -> None:
-    known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
+def test_stage_without_what_comes_before(project: Path, known: str, stage: str) -> None:
     said = error_of(stage, known, cwd=project)
     assert f"artifacts/extract/{known}" in said
     assert "dvc repro" in said
     assert not list(project.glob("artifacts/*/*/*"))
 
 
-def test_second_run_of_one_stage(project: Path) -> None:
-    known = next(iter(__import__("tav.params").params.load(project / "params.yaml").videos))
+def test_second_run_of_one_stage(project: Path, known: str) -> None:
     (project / ".dvc/tmp").mkdir(parents=True)
     with FileLock(project / f".dvc/tmp/extract@{known}.lock"):
         assert "is running already" in error_of("extract", known, cwd=project)
