@@ -24,9 +24,10 @@ from tav.emoji_world.judge import Judge, Reading, load_judge, read
 from tav.emoji_world.render import render_video
 from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav.latents import Moments, decode, encode_moments
-from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts
+from tav.model.ddim import ddim_invert, ddim_sample
 from tav.model.inflation import SparseCausalAttention, inflate
 from tav.model.pretrained import load_pipeline
+from tav.model.prompts import Prompts, encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
 from tav.stages.edit import first_step
 
@@ -100,8 +101,8 @@ def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) 
         rates = {} if variant.temporal else {"temporal_learning_rate": 1e-9}
         known = TuneSettings.__dataclass_fields__
         chosen = {name: value for name, value in settings.tune.model_dump().items() if name in known}
-        prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [caption(scenes[0])])
-        for _ in tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, TuneSettings(**{**chosen, **rates})):
+        (source,) = encode_prompts(pipe, [caption(scenes[0])])
+        for _ in tune(pipe.unet, pipe.scheduler, moments, source, TuneSettings(**{**chosen, **rates})):
             pass
     return pipe, moments
 
@@ -117,18 +118,18 @@ def edit(
 ) -> Iterator[np.ndarray]:
     """An edited video for each prompt: uint8 (f h w 3)."""
     prompt = caption(scenes[0]) if settings.invert.prompt is None else settings.invert.prompt
-    texts = encode_prompts(pipe.text_encoder, pipe.tokenizer, [prompt, settings.edit.negative_prompt, *prompts])
+    source, negative, *targets = encode_prompts(pipe, [prompt, settings.edit.negative_prompt, *prompts])
     steps, strength = settings.invert.num_inference_steps, 1.0 if variant.full else settings.edit.strength
     start = first_step(strength, steps)
-    latents = start_latents(variant, settings, pipe, moments, texts[:1], start)
+    latents = start_latents(variant, settings, pipe, moments, source, start)
     alone = 1 if variant.inflated else NUM_FRAMES  # an image UNet takes each frame for a video of one
-    for text in texts[2:]:
+    for target in targets:
         edited = ddim_sample(
             pipe.unet,
             pipe.scheduler,
             latents,
-            text[None].repeat(alone, 1, 1),
-            texts[1:2].repeat(alone, 1, 1),
+            join([target] * alone),
+            join([negative] * alone),
             num_inference_steps=steps,
             guidance_scale=settings.edit.guidance_scale,
             start=start,
@@ -137,13 +138,13 @@ def edit(
 
 
 def start_latents(
-    variant: Variant, settings: parameters.Params, pipe: Any, moments: Moments, prompt_embeds: torch.Tensor, start: int
+    variant: Variant, settings: parameters.Params, pipe: Any, moments: Moments, source: Prompts, start: int
 ) -> torch.Tensor:
     """Inverted latents; or noise, of which some is video where the strength is below 1."""
     steps = settings.invert.num_inference_steps
     if variant.noise is None:
-        embeds = prompt_embeds.repeat(1 if variant.inflated else NUM_FRAMES, 1, 1)
-        return ddim_invert(pipe.unet, pipe.scheduler, moments.mean, embeds, steps)[steps - start]
+        sources = join([source] * (1 if variant.inflated else NUM_FRAMES))
+        return ddim_invert(pipe.unet, pipe.scheduler, moments.mean, sources, steps)[steps - start]
     frames = 1 if variant.noise == "shared" else NUM_FRAMES
     generator = torch.Generator().manual_seed(settings.edit.seed)
     noise = torch.randn(frames, *moments.mean.shape[1:], generator=generator).expand_as(moments.mean)

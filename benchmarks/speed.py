@@ -28,6 +28,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from tav.latents import encode_moments
 from tav.model.ddim import predict_noise
 from tav.model.inflation import inflate
+from tav.model.prompts import Prompts
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import TuneSettings, tune
 
@@ -72,7 +73,7 @@ def our_steps(pipe: Any, kind: str, frames: np.ndarray) -> Callable[[], object]:
     if kind == "tuning":
         with torch.no_grad():
             context = pipe.text_encoder(torch.zeros(1, 77, dtype=torch.long))[0]
-        steps = tune(pipe.unet, pipe.scheduler, encode_moments(pipe.vae, frames), context, TuneSettings())
+        steps = tune(pipe.unet, pipe.scheduler, encode_moments(pipe.vae, frames), Prompts(context), TuneSettings())
         return lambda: next(steps)
     side, prompts = frames.shape[1] // 8, 1 if kind == "inversion" else 2
     latents, context = torch.randn(len(frames) * prompts, 4, side, side), torch.randn(prompts, 77, 256)

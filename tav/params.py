@@ -68,6 +68,8 @@ class Lora(Section):
 class Base(Model):
     """The text-to-image model that is tuned."""
 
+    config: Text | None = None
+    """Of a single file: a folder or hub id with the model's configuration. null: the hub's, for its kind."""
     loras: tuple[Lora, ...] = Field(default=(), strict=False)
 
     @property

@@ -18,9 +18,10 @@ from torch.nn import functional
 from tav.latents import Moments, sample_latents
 from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
-from tav.model.ddim import Condition, predict_noise
+from tav.model.ddim import predict_noise
 from tav.model.inflation import is_inflated
 from tav.model.pretrained import ddim_scheduler
+from tav.model.prompts import Prompts
 from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,11 +59,10 @@ def tune(
     unet: Any,
     scheduler: Any,
     moments: Moments,
-    prompt_embeds: Tensor,
+    prompts: Prompts,
     settings: TuneSettings,
     *,
     checkpoint_dir: Path | None = None,
-    condition: Condition | None = None,
 ) -> Iterator[Step]:
     """Tune an inflated UNet on one video, in place: a step each time the next item is asked for.
 
@@ -74,10 +74,9 @@ def tune(
         unet: inflated. Its tuned parameters become float32, all others are frozen.
         scheduler: the model's, of any class: its noise levels and prediction_type count.
         moments: posterior of the video's latents, f c h w, from `encode_moments`.
-        prompt_embeds: 1 n d, of the source prompt.
+        prompts: one, the source prompt.
         settings: see TuneSettings.
         checkpoint_dir: None writes and reads no checkpoints.
-        condition: SDXL only.
 
     Raises:
         ValueError: the UNet is not inflated; a tuned tensor gets no gradient.
@@ -85,9 +84,9 @@ def tune(
     """
     parameters = trainable_parameters(unet, settings)
     scheduler, device = ddim_scheduler(scheduler), unet.device
-    moments, prompt_embeds = Moments(*(part.to(device) for part in moments)), prompt_embeds.to(device)
+    moments = Moments(*(part.to(device) for part in moments))
     run = start_run(parameters, settings, device)
-    mark = fingerprint(settings, [*parameters.values(), *moments, prompt_embeds])
+    mark = fingerprint(settings, [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values()])
     if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
     if checkpoint_dir:
@@ -97,7 +96,7 @@ def tune(
         began = time.perf_counter()
         latents, noise, timestep = draw(scheduler, moments, run.generator)
         with torch.autocast(device.type, DTYPES[settings.precision], enabled=settings.precision != "fp32"):
-            loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompt_embeds, condition)
+            loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts)
         grad_norm = update(run, number, loss, settings)
         lr = run.optimizer.param_groups[0]["lr"]
         run.history.append(Step(number, loss.item(), grad_norm, lr, time.perf_counter() - began))
@@ -151,8 +150,7 @@ def denoising_loss(
     latents: Tensor,
     noise: Tensor,
     timestep: Tensor,
-    prompt_embeds: Tensor,
-    condition: Condition | None = None,
+    prompts: Prompts,
 ) -> Tensor:
     """Mean squared error of the predicted noise, or v (paper, equation 3). latents, noise (b f) c h w; timestep b."""
     per_frame = timestep.repeat_interleave(len(latents) // len(timestep))
@@ -161,7 +159,7 @@ def denoising_loss(
     if prediction_type not in {"epsilon", "v_prediction"}:
         raise ValueError(f"the model's prediction_type is {prediction_type}; expected epsilon or v_prediction")
     target = noise if prediction_type == "epsilon" else scheduler.get_velocity(latents, noise, per_frame)
-    return functional.mse_loss(predict_noise(unet, noisy, timestep, prompt_embeds, condition), target)
+    return functional.mse_loss(predict_noise(unet, noisy, timestep, *prompts), target)
 
 
 def update(run: Run, number: int, loss: Tensor, settings: TuneSettings) -> float:

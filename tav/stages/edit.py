@@ -45,23 +45,24 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
     from tav.latents import decode
-    from tav.model.ddim import ddim_sample, encode_prompts
+    from tav.model.ddim import ddim_sample
     from tav.model.device import best_device
     from tav.model.pretrained import identity, load_pipeline
+    from tav.model.prompts import encode_prompts
     from tav.model.tuned_weights import load_tuned_weights
 
     base, device = params.base, best_device()
     with told():
-        pipe = load_pipeline(base.source, revision=base.revision, loras=base.fused, device=device)
+        pipe = load_pipeline(base.source, revision=base.revision, config=base.config, loras=base.fused, device=device)
         weights = artifact("tune", asked.video, "weights.safetensors")
         load_tuned_weights(pipe.unet, weights, base=identity(base.source, base.revision, loras=base.fused))
-    embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [settings.negative_prompt, asked.prompt])
+    negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], source_frames.shape[1:3])
     latents = ddim_sample(
         pipe.unet,
         pipe.scheduler,
         start_latents(inverted, settings, pipe.scheduler).to(device),
-        embeds[1:],
-        embeds[:1],
+        target,
+        negative,
         num_inference_steps=len(inverted) - 1,
         guidance_scale=settings.guidance_scale,
         start=first_step(settings.strength, len(inverted) - 1),

@@ -13,24 +13,27 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.latents import decode, encode_moments
     from tav.metrics import psnr
-    from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts
+    from tav.model.ddim import ddim_invert, ddim_sample
     from tav.model.device import best_device
     from tav.model.pretrained import identity, load_pipeline
+    from tav.model.prompts import encode_prompts
     from tav.model.tuned_weights import load_tuned_weights
 
     base, settings = params.base, params.invert
     with told():
-        pipe = load_pipeline(base.source, revision=base.revision, loras=base.fused, device=best_device())
+        pipe = load_pipeline(
+            base.source, revision=base.revision, config=base.config, loras=base.fused, device=best_device()
+        )
         load_tuned_weights(pipe.unet, weights, base=identity(base.source, base.revision, loras=base.fused))
     prompt = caption if settings.prompt is None else settings.prompt
-    prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [prompt])
+    (source,) = encode_prompts(pipe, [prompt], frames.shape[1:3])
     latents = encode_moments(pipe.vae, frames).mean
     steps = settings.num_inference_steps
     inverted = ddim_invert(
         pipe.unet,
         pipe.scheduler,
         latents,
-        prompt_embeds,
+        source,
         steps,
         on_step=lambda done, total: on_progress(Progress(done, 2 * total)),
     )
@@ -39,7 +42,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         pipe.unet,
         pipe.scheduler,
         inverted[steps - half],
-        prompt_embeds,
+        source,
         num_inference_steps=steps,
         guidance_scale=1,
         start=half,
@@ -48,7 +51,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         pipe.unet,
         pipe.scheduler,
         inverted[-1],
-        prompt_embeds,
+        source,
         num_inference_steps=steps,
         guidance_scale=1,
         on_step=lambda done, total: on_progress(Progress(total + done, 2 * total)),

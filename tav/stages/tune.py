@@ -13,6 +13,7 @@ from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
     from tav.latents import Moments
+    from tav.model.prompts import Prompts
     from tav.model.tuning import Step, TuneSettings
 
 CHECKPOINTS = Path("checkpoints")
@@ -27,26 +28,28 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
 
     from tav.latents import encode_moments
-    from tav.model.ddim import encode_prompts
     from tav.model.device import best_device
     from tav.model.inflation import inflate
     from tav.model.pretrained import load_pipeline
+    from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
 
     with told():
-        pipe = load_pipeline(base.source, revision=base.revision, loras=base.fused, device=best_device())
+        pipe = load_pipeline(
+            base.source, revision=base.revision, config=base.config, loras=base.fused, device=best_device()
+        )
         inflate(pipe.unet, len(frames), seed=settings.seed)
     moments = encode_moments(pipe.vae, frames)
-    prompt_embeds = encode_prompts(pipe.text_encoder, pipe.tokenizer, [caption])
-    _sample(params, key, pipe, moments, 0)
+    source, empty, *targets = encode_prompts(pipe, [caption, "", *_prompts(params, key)], frames.shape[1:3])
+    _sample(params, key, pipe, moments, empty, targets, 0)
     steps = []
     with told():
         for step in tune(
-            pipe.unet, pipe.scheduler, moments, prompt_embeds, _of_model(settings), checkpoint_dir=CHECKPOINTS / key
+            pipe.unet, pipe.scheduler, moments, source, _of_model(settings), checkpoint_dir=CHECKPOINTS / key
         ):
             steps.append(step)
             if not step.replayed:
-                _sample(params, key, pipe, moments, step.step)
+                _sample(params, key, pipe, moments, empty, targets, step.step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
     _write(params, key, pipe.unet, caption, steps)
@@ -60,32 +63,32 @@ def _of_model(settings: Tune) -> "TuneSettings":
     return TuneSettings(**{name: value for name, value in settings.model_dump().items() if name in names})
 
 
-def _sample(params: Params, key: str, pipe: Any, moments: "Moments", step: int) -> None:
+def _sample(
+    params: Params, key: str, pipe: Any, moments: "Moments", empty: "Prompts", targets: "list[Prompts]", step: int
+) -> None:
     """What the edits of this video look like so far, as a contact sheet: a row for each prompt."""
-    settings, prompts = params.tune_of(key), _prompts(params, key)
-    if not prompts or not _is_due(settings, step):
+    if not targets or not _is_due(params.tune_of(key), step):
         return
     from tav.latents import decode
-    from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts
+    from tav.model.ddim import ddim_invert, ddim_sample
     from tav.video import write_contact_sheet
 
-    steps, empty = params.invert.num_inference_steps, encode_prompts(pipe.text_encoder, pipe.tokenizer, [""])
+    steps = params.invert.num_inference_steps
     inverted = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, empty, steps)[-1]
     rows = [
         ddim_sample(
             pipe.unet,
             pipe.scheduler,
             inverted,
-            encode_prompts(pipe.text_encoder, pipe.tokenizer, [prompt]),
+            target,
             empty,
             num_inference_steps=steps,
             guidance_scale=params.edit.guidance_scale,
         )
-        for prompt in prompts
+        for target in targets
     ]
-    write_contact_sheet(
-        CHECKPOINTS / key / f"samples/{step:06d}.png", [decode(pipe.vae, latents) for latents in rows], prompts
-    )
+    sheet = CHECKPOINTS / key / f"samples/{step:06d}.png"
+    write_contact_sheet(sheet, [decode(pipe.vae, latents) for latents in rows], _prompts(params, key))
 
 
 def _prompts(params: Params, key: str) -> list[str]:

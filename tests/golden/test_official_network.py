@@ -6,8 +6,9 @@ import torch
 from einops import rearrange
 
 from tav.latents import decode_pixels, encode_moments
-from tav.model.ddim import ddim_invert, ddim_sample, encode_prompts, predict_noise
+from tav.model.ddim import ddim_invert, ddim_sample, predict_noise
 from tav.model.inflation import set_num_frames
+from tav.model.prompts import Prompts, encode_prompts, join
 
 CASES = ["f4_16x16|t1", "f4_16x16|t321", "f4_16x16|t981", "b2_f3_8x16|t1", "b2_f3_8x16|t500", "b2_f3_8x16|t10,900"]
 CASES += ["f3_12x10|t321", "f1_16x16|t321"]
@@ -29,7 +30,7 @@ def embeds(golden):
 
 
 def test_text_embeddings(golden, pipe, embeds):
-    assert largest(encode_prompts(pipe.text_encoder, pipe.tokenizer, PROMPTS), embeds) <= 3 * golden.floor["text"]
+    assert largest(join(encode_prompts(pipe, PROMPTS)).embeds, embeds) <= 3 * golden.floor["text"]
 
 
 def test_vae(golden, pipe):
@@ -89,7 +90,7 @@ def test_unet_intermediate_activations(golden, pipe):
 def test_inversion(golden, pipe, embeds, key):
     recorded = golden.arrays("inversion")
     golden.set_temporal(pipe.unet, key[:4])
-    prompt = embeds[:1] if key.endswith("prompt0") else embeds[3:]
+    prompt = Prompts(embeds[:1] if key.endswith("prompt0") else embeds[3:])
     trajectory = ddim_invert(pipe.unet, pipe.scheduler, golden.folded(recorded["start"]), prompt, 10)
     assert largest(trajectory, golden.folded(recorded[key])) <= 3 * golden.floor["inversion (11 latents)"]
 
@@ -115,8 +116,8 @@ def test_sampling(golden, pipe, embeds, key, prompts, negative, guidance_scale, 
         pipe.unet,
         pipe.scheduler,
         golden.folded(recorded[f"{key}|start"]),
-        embeds[prompts],
-        embeds[negative],
+        Prompts(embeds[prompts]),
+        Prompts(embeds[negative]),
         num_inference_steps=steps,
         guidance_scale=guidance_scale,
         split_guidance=key.endswith(("neg", "two_prompts|4steps")),  # or both halves in one call: no difference

@@ -6,6 +6,7 @@ import torch
 
 from tav.model.inflation import inflate
 from tav.model.pretrained import ddim_scheduler, load_pipeline
+from tav.model.prompts import Prompts
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import TuneSettings, denoising_loss, start_run, trainable_parameters, update
 
@@ -43,11 +44,11 @@ def test_five_steps(golden, recording, gradient_checkpointing):
     assert {name for name, has in zip(names, recorded["has_grad"], strict=True) if has} == run.parameters.keys()
     assert len(run.parameters) == (70 if settings.official_checkpointing else 112)
 
-    context = torch.from_numpy(recorded["encoder_hidden_states"])
+    prompts = Prompts(torch.from_numpy(recorded["encoder_hidden_states"]))
     for step in range(5):
         latents, noise = (golden.folded(recorded[name][step]) for name in ("latents", "noise"))
         timestep = torch.from_numpy(recorded["timesteps"][step])
-        loss = denoising_loss(unet, scheduler, latents, noise, timestep, context)
+        loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts)
         if step == 0:
             check_first_gradients(golden, recording, loss, run, names, recorded)
         grad_norm = update(run, step + 1, loss, settings)

@@ -4,9 +4,9 @@ import pytest
 from tiny import moving_square, tiny_stable_diffusion
 
 from tav.latents import encode_moments
-from tav.model.ddim import encode_prompts
 from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline
+from tav.model.prompts import encode_prompts
 
 
 @pytest.fixture(scope="session", params=["epsilon", "v_prediction"])
@@ -40,4 +40,4 @@ def moments(sd_folder, frames):
 @pytest.fixture(scope="session")
 def prompt_embeds(sd_folder):
     pipe = load_pipeline(str(sd_folder), components=("text_encoder", "tokenizer"))
-    return encode_prompts(pipe.text_encoder, pipe.tokenizer, ["a man is skiing"])
+    return encode_prompts(pipe, ["a man is skiing"])[0]
