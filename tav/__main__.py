@@ -56,8 +56,8 @@ def explain(error: BaseException) -> str | None:
         return f"not allowed: {text}"
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return (
-            f"out of memory ({text.split('. ')[0]}): set tune.gradient_checkpointing: true, "
-            "or a smaller extract.size or extract.num_frames"
+            f"out of memory ({text.split('. ')[0]}): set compute.memory to less than there is (`tav plan` tells what "
+            "is expected), or a smaller extract.size or extract.num_frames"
         )
     return None
 
@@ -190,6 +190,14 @@ def add(
 
     for line in add_video(source, edit or [], caption, name):
         print(line)
+
+
+@app.command()
+def plan() -> None:
+    """Print what tuning and editing will take of memory and time. Runs nothing."""
+    from tav.plan import print_plan
+
+    print_plan(load())
 
 
 @app.command()

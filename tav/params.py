@@ -17,6 +17,7 @@ KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Key = Annotated[str, StringConstraints(pattern=rf"^{KEY.pattern}$")]
 Fit = Literal["crop", "pad", "stretch"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -78,6 +79,20 @@ class Base(Model):
         return [(lora.path, lora.scale) for lora in self.loras]
 
 
+class Compute(Section):
+    """How the models run on this machine."""
+
+    memory: Memory = "auto"
+    """What `tune` and `edit` may take of the GPU (or of the machine, where there is none); what they save follows."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the UNet and the text encoders. auto: fp32 on a CPU; on a GPU bf16, or fp16 where it has no bf16."""
+    attention: Literal["sdpa", "xformers"] = "sdpa"
+    compile: bool = False
+    """torch.compile of the UNet's repeated blocks."""
+    token_merging: Annotated[float, Field(ge=0, le=0.75)] = 0.0
+    """Share of the tokens that self-attention merges at the finest level (tomesd). 0: none."""
+
+
 class Extract(Section):
     num_frames: Annotated[int, Field(ge=1, le=1024)] = 8
     start: Annotated[float, Field(ge=0)] = 0.0
@@ -111,9 +126,8 @@ class Tune(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-2
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    precision: Precision = "fp32"
-    """Of the forward pass. The tuned weights are float32 masters all the same."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | None = None
+    """Less memory, more time. null: where `compute.memory` needs it."""
     official_checkpointing: bool = False
     """Do as the official code: reentrant checkpointing, which leaves the down blocks untrained."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
@@ -180,6 +194,7 @@ class Params(Section):
     videos: dict[Key, Video]
     edits: dict[Key, VideoEdit]
     base: Base
+    compute: Compute
     extract: Extract
     caption: Caption
     tune: Tune

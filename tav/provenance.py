@@ -19,6 +19,8 @@ from tav.params import Params, Section, check, read_yaml
 
 Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""
+RECORDED = {"precision", "token_merging"}
+"""Of `compute`: what dvc.yaml has as parameters."""
 
 
 class Point(NamedTuple):
@@ -69,6 +71,7 @@ class Made:
         if self.is_edit:
             own["target_prompt"] = self._params.video_edit(self.key).prompt
         used = {name: section.model_dump(mode="json", by_alias=True) for name, section in self._sections().items()}
+        used["compute"] = self._params.compute.model_dump(include=RECORDED)
         return own | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(used)}
 
     def metrics(self) -> dict[str, float]:

@@ -81,6 +81,6 @@ def test_traceback_when_asked(project: Path) -> None:
 
 def test_explained_errors() -> None:
     assert "disk is full" in str(explain(OSError(errno.ENOSPC, "No space left on device")))
-    assert "gradient_checkpointing" in str(explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
+    assert "compute.memory" in str(explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
     assert explain(UserError("a\n b")) == "a b"
     assert explain(RuntimeError("shape mismatch")) is None

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def load_pipeline(
     Args:
         path_or_hub_id: a folder, a hub id, or a single .safetensors file.
         revision: branch, tag or commit on the hub.
-        dtype: of all weights.
+        dtype: of the UNet and the text encoders. The VAE, which runs once, stays float32.
         device: of all weights.
         loras: (file, folder or hub id; scale), fused into the weights.
         components: what to load; the others are None in the pipeline.
@@ -73,10 +74,10 @@ def load_pipeline(
     kind = _single_file_kind(Path(path_or_hub_id)) if file else _folder_kind(path_or_hub_id, revision)
     pipeline_class = getattr(diffusers, kind)
     modules, options = pipeline_class._get_signature_keys(pipeline_class)
-    settings: dict[str, Any] = {"dtype": dtype} | {name: None for name in modules if name not in components}
+    settings: dict[str, Any] = {"dtype": torch.float32} | {name: None for name in modules if name not in components}
     settings |= {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
     if file:
-        pipe = pipeline_class.from_single_file(path_or_hub_id, config=config, **settings)
+        pipe = _from_single_file(pipeline_class, path_or_hub_id, config, settings)
     else:
         pipe = pipeline_class.from_pretrained(path_or_hub_id, revision=revision, **settings)
     if pipe.unet is not None and pipe.unet.config.in_channels != pipe.unet.config.out_channels:
@@ -87,8 +88,36 @@ def load_pipeline(
         pipe.load_lora_weights(path)
         pipe.fuse_lora(lora_scale=scale)
         pipe.unload_lora_weights()
+    for module in (pipe.unet, pipe.text_encoder, getattr(pipe, "text_encoder_2", None)):
+        if module is not None:
+            module.to(dtype)  # only now: LoRAs are added in float32
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+def load_shapes(path_or_hub_id: str, *, revision: str | None = None, config: str | None = None) -> Any:
+    """The models of a pipeline (unet, vae, text_encoder, text_encoder_2) without their weights: meta tensors.
+
+    Reads and downloads configurations only. Arguments and errors as for `load_pipeline`; a single file needs `config`.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    _quiet()
+    if _is_single_file(path_or_hub_id):
+        if config is None:
+            raise ValueError(f"{path_or_hub_id} is a single file: its sizes need base.config, a folder or hub id")
+        path_or_hub_id, revision = config, None
+    kind, place = _folder_kind(path_or_hub_id, revision), {"revision": revision}
+    encoders = ["text_encoder", "text_encoder_2"] if kind == KINDS[1] else ["text_encoder"]
+    with torch.device("meta"):
+        models = {
+            name: model.from_config(model.load_config(path_or_hub_id, subfolder=name, **place))
+            for name, model in {"unet": UNet2DConditionModel, "vae": AutoencoderKL}.items()
+        }
+        for name in encoders:
+            models[name] = CLIPTextModel(CLIPTextConfig.from_pretrained(path_or_hub_id, subfolder=name, **place))
+    return SimpleNamespace(**models)
 
 
 def ddim_scheduler(scheduler: Any) -> Any:
@@ -166,6 +195,18 @@ def _single_file_kind(path: Path) -> str:
     if kind not in SINGLE_FILE_KINDS:
         raise ValueError(f"{path} is of the kind {kind}; {EXPECTED}")
     return SINGLE_FILE_KINDS[kind]
+
+
+def _from_single_file(pipeline_class: Any, path: str, config: str | None, settings: dict[str, Any]) -> Any:
+    if config is not None and Path(config).is_dir():
+        _folder_kind(config, None)
+    try:
+        return pipeline_class.from_single_file(path, config=config, **settings)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} can't be loaded with the configuration of {config or 'the hub (base.config is null)'}: "
+            f"{_line(error)}. Set base.config to a folder or hub id of this kind of model"
+        ) from error
 
 
 def _unet_files(path_or_hub_id: str, revision: str | None) -> tuple[str | None, list[Path]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import Edit, Params, told
+from tav.params import Edit, Params
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -44,28 +44,26 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
+    from tav.base_model import open_base
     from tav.latents import decode
     from tav.model.ddim import ddim_sample
-    from tav.model.device import best_device
-    from tav.model.pretrained import identity, load_pipeline
     from tav.model.prompts import encode_prompts
-    from tav.model.tuned_weights import load_tuned_weights
+    from tav.plan import Work, announce
 
-    base, device = params.base, best_device()
-    with told():
-        pipe = load_pipeline(base.source, revision=base.revision, config=base.config, loras=base.fused, device=device)
-        weights = artifact("tune", asked.video, "weights.safetensors")
-        load_tuned_weights(pipe.unet, weights, base=identity(base.source, base.revision, loras=base.fused))
+    pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
+    num_frames, height, width, _ = source_frames.shape
+    savings = announce(params, Work("edit", key, num_frames, (width, height), settings.guidance_scale != 1), pipe)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], source_frames.shape[1:3])
     latents = ddim_sample(
         pipe.unet,
         pipe.scheduler,
-        start_latents(inverted, settings, pipe.scheduler).to(device),
+        start_latents(inverted, settings, pipe.scheduler).to(pipe.device),
         target,
         negative,
         num_inference_steps=len(inverted) - 1,
         guidance_scale=settings.guidance_scale,
         start=first_step(settings.strength, len(inverted) - 1),
+        split_guidance=savings.split_guidance,
         on_step=lambda done, total: on_progress(Progress(done, total)),
     )
     frames = decode(pipe.vae, latents)

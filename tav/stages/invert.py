@@ -1,7 +1,7 @@
 """Stage invert: frames, tuned weights -> the video's latents at every noise level (paper, section 4.2)."""
 
 from tav.artifacts import artifact, read_frames, read_json, write_json, write_tensors
-from tav.params import Params, told
+from tav.params import Params
 from tav.stages import OnProgress, Progress
 
 
@@ -11,20 +11,13 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
 
+    from tav.base_model import open_base
     from tav.latents import decode, encode_moments
     from tav.metrics import psnr
     from tav.model.ddim import ddim_invert, ddim_sample
-    from tav.model.device import best_device
-    from tav.model.pretrained import identity, load_pipeline
     from tav.model.prompts import encode_prompts
-    from tav.model.tuned_weights import load_tuned_weights
 
-    base, settings = params.base, params.invert
-    with told():
-        pipe = load_pipeline(
-            base.source, revision=base.revision, config=base.config, loras=base.fused, device=best_device()
-        )
-        load_tuned_weights(pipe.unet, weights, base=identity(base.source, base.revision, loras=base.fused))
+    settings, pipe = params.invert, open_base(params, tuned=weights)
     prompt = caption if settings.prompt is None else settings.prompt
     (source,) = encode_prompts(pipe, [prompt], frames.shape[1:3])
     latents = encode_moments(pipe.vae, frames).mean

@@ -161,7 +161,7 @@ def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]]) -> 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Writes `index.html`, `sources/VIDEO.mp4` and `edits/EDIT.mp4`. What isn't made yet is listed as such."""
-    names = ("base", "extract", "caption", "tune", "invert", "edit", "evaluate")
+    names = ("base", "compute", "extract", "caption", "tune", "invert", "edit", "evaluate")
     sections = {name: settings_of(getattr(params, name)) for name in names}
     with atomic(artifact("report")) as folder:
         for part in ("sources", "edits"):

@@ -3,7 +3,7 @@
 import csv
 import shutil
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from tav.stages import OnProgress, Progress
 if TYPE_CHECKING:
     from tav.latents import Moments
     from tav.model.prompts import Prompts
-    from tav.model.tuning import Step, TuneSettings
+    from tav.model.tuning import Step
 
 CHECKPOINTS = Path("checkpoints")
 """Outside the stage's outputs, which DVC deletes before a run."""
@@ -23,44 +23,31 @@ COLUMNS = ("step", "loss", "lr", "grad_norm", "seconds")
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Tune the base model on one video. A run that was killed goes on at its last checkpoint."""
-    settings, base = params.tune_of(key), params.base
+    settings = params.tune_of(key)
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
 
+    from tav.base_model import open_base
     from tav.latents import encode_moments
-    from tav.model.device import best_device
-    from tav.model.inflation import inflate
-    from tav.model.pretrained import load_pipeline
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
+    from tav.plan import Work, announce, tuning_settings
 
-    with told():
-        pipe = load_pipeline(
-            base.source, revision=base.revision, config=base.config, loras=base.fused, device=best_device()
-        )
-        inflate(pipe.unet, len(frames), seed=settings.seed)
+    pipe = open_base(params, seed=settings.seed)
+    savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
     moments = encode_moments(pipe.vae, frames)
     source, empty, *targets = encode_prompts(pipe, [caption, "", *_prompts(params, key)], frames.shape[1:3])
     _sample(params, key, pipe, moments, empty, targets, 0)
     steps = []
     with told():
-        for step in tune(
-            pipe.unet, pipe.scheduler, moments, source, _of_model(settings), checkpoint_dir=CHECKPOINTS / key
-        ):
+        of_model = tuning_settings(params, key, savings, pipe.device.type)
+        for step in tune(pipe.unet, pipe.scheduler, moments, source, of_model, checkpoint_dir=CHECKPOINTS / key):
             steps.append(step)
             if not step.replayed:
                 _sample(params, key, pipe, moments, empty, targets, step.step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
     _write(params, key, pipe.unet, caption, steps)
-
-
-def _of_model(settings: Tune) -> "TuneSettings":
-    """The model's own settings type, which knows nothing of params.yaml."""
-    from tav.model.tuning import TuneSettings
-
-    names = {field.name for field in fields(TuneSettings)}
-    return TuneSettings(**{name: value for name, value in settings.model_dump().items() if name in names})
 
 
 def _sample(

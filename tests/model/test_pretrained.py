@@ -3,9 +3,10 @@ import json
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
+from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+from safetensors.torch import save_file
 from tiny import tiny_clip, tiny_stable_diffusion
+from tiny_bases import LORA, tiny_lora, tiny_sdxl, tiny_single_file, tiny_stable_diffusion_2
 
 from tav.model.ddim import predict_noise
 from tav.model.inflation import inflate
@@ -25,54 +26,14 @@ def test_loads_what_is_asked_for(sd_folder):
 
 
 def test_stable_diffusion_2(tmp_path):
-    folder = tiny_stable_diffusion(tmp_path, prediction_type="v_prediction", linear_projection=True, heads=(2, 4))
-    pipe = load_pipeline(str(folder))
+    pipe = load_pipeline(str(tiny_stable_diffusion_2(tmp_path)))
     assert pipe.scheduler.config.prediction_type == "v_prediction"
     inflate(pipe.unet)
     assert predict_noise(pipe.unet, torch.zeros(2, 4, 4, 4), torch.tensor(5), torch.zeros(1, 77, 32)).shape[0] == 2
 
 
-@pytest.fixture
-def xl_folder(sd_folder, tmp_path):
-    """Stable Diffusion XL's layout: two text encoders, time ids."""
-    from diffusers import AutoencoderKL
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-
-    torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(sd_folder / "tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        projection_dim=12, bos_token_id=len(tokenizer) - 2, eos_token_id=len(tokenizer) - 1,
-    )  # fmt: skip
-    unet = UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=32,
-        attention_head_dim=(2, 4),
-        norm_num_groups=8,
-        use_linear_projection=True,
-        transformer_layers_per_block=(1, 2),
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 12,
-        sample_size=8,
-    )
-    StableDiffusionXLPipeline(
-        vae=AutoencoderKL.from_pretrained(sd_folder / "vae"),
-        text_encoder=CLIPTextModel(text),
-        text_encoder_2=CLIPTextModelWithProjection(text),
-        tokenizer=tokenizer,
-        tokenizer_2=tokenizer,
-        unet=unet,
-        scheduler=DDIMScheduler.from_pretrained(sd_folder / "scheduler"),
-    ).save_pretrained(tmp_path / "xl")
-    return tmp_path / "xl"
-
-
-def test_stable_diffusion_xl(xl_folder):
-    pipe = load_pipeline(str(xl_folder))
+def test_stable_diffusion_xl(tmp_path):
+    pipe = load_pipeline(str(tiny_sdxl(tmp_path)))
     assert isinstance(pipe, StableDiffusionXLPipeline)
     inflate(pipe.unet)
     embeds, _, pooled, _ = pipe.encode_prompt("a man is skiing", do_classifier_free_guidance=False)
@@ -82,15 +43,13 @@ def test_stable_diffusion_xl(xl_folder):
 
 
 def test_lora_changes_the_weights_by_its_scale(sd_folder, tmp_path):
-    name = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-    up, down = torch.randn(32, 2), torch.randn(2, 32)
     path = tmp_path / "lora.safetensors"
-    save_file({f"unet.{name}.lora_A.weight": down, f"unet.{name}.lora_B.weight": up}, path)
+    added = tiny_lora(path)
     components = ("unet", "scheduler", "text_encoder", "tokenizer")
-    plain = load_pipeline(str(sd_folder), components=components).unet.get_parameter(f"{name}.weight")
+    plain = load_pipeline(str(sd_folder), components=components).unet.get_parameter(f"{LORA}.weight")
     pipe = load_pipeline(str(sd_folder), loras=[(str(path), 0.5)], components=components)
-    changed = pipe.unet.get_parameter(f"{name}.weight")
-    torch.testing.assert_close(changed, plain + 0.5 * up @ down, rtol=1e-4, atol=1e-5)
+    changed = pipe.unet.get_parameter(f"{LORA}.weight")
+    torch.testing.assert_close(changed, plain + 0.5 * added, rtol=1e-4, atol=1e-5)
     assert not any("lora" in parameter for parameter, _ in pipe.unet.named_parameters())
     inflate(pipe.unet)
     bound = [identity(str(sd_folder), loras=loras).sha256 for loras in ([], [(str(path), 0.5)], [(str(path), 1.0)])]
@@ -143,8 +102,7 @@ def test_other_single_files_are_refused(tmp_path):
 
 def test_a_single_file_in_the_original_layout(sd_folder, tmp_path):
     """The names that community checkpoints have, written from a folder's; the numbers must come back."""
-    path = tmp_path / "model.safetensors"
-    save_file(original_layout(sd_folder), path)
+    path = tiny_single_file(tmp_path / "model.safetensors", sd_folder)
     pipe = load_pipeline(str(path), config=str(sd_folder))
     folder = load_pipeline(str(sd_folder))
     for name in ("unet", "vae", "text_encoder"):
@@ -152,61 +110,3 @@ def test_a_single_file_in_the_original_layout(sd_folder, tmp_path):
         for key, tensor in getattr(pipe, name).state_dict().items():
             torch.testing.assert_close(tensor, theirs[key], msg=f"{name} {key}")
     assert identity(str(path)).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def original_layout(folder):
-    """Two levels, one layer a block: what tiny_stable_diffusion makes."""
-    unet = {
-        "conv_in": "input_blocks.0.0",
-        "time_embedding.linear_1": "time_embed.0",
-        "time_embedding.linear_2": "time_embed.2",
-        "down_blocks.0.resnets.0": "input_blocks.1.0",
-        "down_blocks.0.attentions.0": "input_blocks.1.1",
-        "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
-        "down_blocks.1.resnets.0": "input_blocks.3.0",
-        "down_blocks.1.attentions.0": "input_blocks.3.1",
-        "mid_block.resnets.0": "middle_block.0",
-        "mid_block.attentions.0": "middle_block.1",
-        "mid_block.resnets.1": "middle_block.2",
-        "up_blocks.0.resnets.0": "output_blocks.0.0",
-        "up_blocks.0.attentions.0": "output_blocks.0.1",
-        "up_blocks.0.resnets.1": "output_blocks.1.0",
-        "up_blocks.0.attentions.1": "output_blocks.1.1",
-        "up_blocks.0.upsamplers.0.conv": "output_blocks.1.2.conv",
-        "up_blocks.1.resnets.0": "output_blocks.2.0",
-        "up_blocks.1.attentions.0": "output_blocks.2.1",
-        "up_blocks.1.resnets.1": "output_blocks.3.0",
-        "up_blocks.1.attentions.1": "output_blocks.3.1",
-        "conv_norm_out": "out.0",
-        "conv_out": "out.2",
-    }
-    resnet = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
-              "conv2": "out_layers.3", "conv_shortcut": "skip_connection"}  # fmt: skip
-    tensors = {}
-    for key, tensor in load_file(folder / "unet" / "diffusion_pytorch_model.safetensors").items():
-        place = next(place for place in unet if key.startswith(f"{place}."))
-        rest = key[len(place) + 1 :]
-        head, _, tail = rest.partition(".")
-        rest = f"{resnet[head]}.{tail}" if ".resnets." in place + "." else rest
-        tensors[f"model.diffusion_model.{unet[place]}.{rest}"] = tensor
-    for key, tensor in load_file(folder / "vae" / "diffusion_pytorch_model.safetensors").items():
-        tensors[f"first_stage_model.{original_vae_name(key)}"] = tensor
-    for key, tensor in load_file(folder / "text_encoder" / "model.safetensors").items():
-        key = key if key.startswith("text_model.") else f"text_model.{key}"
-        tensors[f"cond_stage_model.transformer.{key}"] = tensor
-    return tensors
-
-
-def original_vae_name(key):
-    levels = 3
-    parts = key.split(".")
-    if parts[1] == "down_blocks":
-        parts[1:5] = ["down", parts[2], *(["block", parts[4]] if parts[3] == "resnets" else ["downsample"])]
-    elif parts[1] == "up_blocks":
-        level = str(levels - 1 - int(parts[2]))
-        parts[1:5] = ["up", level, *(["block", parts[4]] if parts[3] == "resnets" else ["upsample"])]
-    elif parts[1] == "mid_block":
-        parts[1:4] = ["mid", f"block_{int(parts[3]) + 1}" if parts[2] == "resnets" else "attn_1"]
-    names = {"conv_norm_out": "norm_out", "conv_shortcut": "nin_shortcut", "group_norm": "norm", "to_q": "q",
-             "to_k": "k", "to_v": "v"}  # fmt: skip
-    return ".".join(names.get(part, part) for part in parts).replace("to_out.0", "proj_out")

@@ -149,7 +149,7 @@ class TestValues:
         values = {setting.name: setting.value for setting in settings_of(settings().extract_of("car"))}
         assert values["start"] == "0.0"
         assert values["fps"] == "\N{EN DASH}"
-        assert {s.name: s.value for s in settings_of(settings().tune)}["gradient_checkpointing"] == "no"
+        assert {s.name: s.value for s in settings_of(settings().tune)}["official_checkpointing"] == "no"
 
 
 class TestLossCurve:

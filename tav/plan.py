@@ -1,0 +1,232 @@
+"""What tuning and editing will take, and how they save memory where they must (`compute.memory` of params.yaml)."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tav.params import Params, UserError, told
+
+if TYPE_CHECKING:
+    from tav.model.expectation import Expectation, Speed
+    from tav.model.tuning import TuneSettings
+
+GB = 1e9
+CAPS = {"12gb": 12 * GB, "16gb": 16 * GB, "24gb": 24 * GB}
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What is given up for memory: time."""
+
+    gradient_checkpointing: bool = False
+    adam8bit: bool = False
+    split_guidance: bool = False
+
+    def __str__(self) -> str:
+        names = {
+            "gradient_checkpointing": "gradient checkpointing",
+            "adam8bit": "8-bit Adam",
+            "split_guidance": "split guidance",
+        }
+        return ", ".join(text for name, text in names.items() if getattr(self, name)) or "nothing saved"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One step of a stage, and the video that it is taken on."""
+
+    stage: str
+    key: str
+    num_frames: int
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    guided: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    device: str
+    memory: float
+    """Bytes: of the GPU, or of the computer where there is none."""
+
+
+def machine() -> Machine:
+    import torch
+
+    from tav.model.device import best_device
+
+    device = best_device()
+    if torch.device(device).type == "cuda":
+        return Machine(device, torch.cuda.get_device_properties(device).total_memory)
+    return Machine(device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def choose(
+    params: Params, work: Work, pipe: Any, on: Machine, speed: "Speed | None" = None
+) -> tuple[Savings, "Expectation"]:
+    """The fastest way that fits, and what it is expected to take. Raises UserError with a setting that would fit."""
+    limit = min(CAPS.get(params.compute.memory, on.memory), on.memory)
+    with told():
+        for savings in ways(params, work, on):
+            expected = expect(params, work, savings, pipe, on, speed)
+            if expected.memory(on.device) <= limit:
+                return savings, expected
+        fits = _that_fits(params, work, pipe, on, limit)
+    raise UserError(
+        f"{work.stage}@{work.key} is expected to need {expected.memory(on.device) / GB:.1f} GB ({savings}); there are "
+        f"{limit / GB:.1f} GB ({on.device}, compute.memory: {params.compute.memory}). {fits}"
+    )
+
+
+def ways(params: Params, work: Work, on: Machine) -> Iterator[Savings]:
+    """From the fastest to the one that takes the least memory."""
+    frugal = params.compute.memory != "max"
+    if work.stage != "tune":
+        yield from (Savings(split_guidance=split) for split in ([False, True] if frugal and work.guided else [False]))
+        return
+    asked = params.tune_of(work.key).gradient_checkpointing
+    choices = [asked] if asked is not None else [False, True] if frugal else [False]
+    yield from (Savings(gradient_checkpointing=checkpointing) for checkpointing in choices)
+    if frugal and on.device.startswith("cuda") and find_spec("bitsandbytes"):
+        yield Savings(gradient_checkpointing=choices[-1], adam8bit=True)
+
+
+def expect(
+    params: Params, work: Work, savings: Savings, pipe: Any, on: Machine, speed: "Speed | None" = None
+) -> "Expectation":
+    from tav.base_model import dtype_of
+    from tav.model.expectation import expect_sampling, expect_tuning
+
+    if work.stage == "tune":
+        settings = tuning_settings(params, work.key, savings, on.device)
+        return expect_tuning(pipe, work.num_frames, work.size, settings, speed=speed)
+    return expect_sampling(
+        pipe,
+        work.num_frames,
+        work.size,
+        dtype_of(params.compute, on.device),
+        guided=work.guided,
+        split_guidance=savings.split_guidance,
+        speed=speed,
+    )
+
+
+def tuning_settings(params: Params, key: str, savings: Savings, device: str) -> "TuneSettings":
+    """The model's own settings type, which knows nothing of params.yaml."""
+    from tav.base_model import precision_of
+    from tav.model.tuning import TuneSettings
+
+    asked = params.tune_of(key).model_dump() | {
+        "gradient_checkpointing": savings.gradient_checkpointing,
+        "adam8bit": savings.adam8bit,
+        "precision": precision_of(params.compute, device),
+    }
+    return TuneSettings(**{field.name: asked[field.name] for field in fields(TuneSettings) if field.name in asked})
+
+
+def announce(params: Params, work: Work, pipe: Any) -> Savings:
+    """Say what a stage is expected to need, before it starts. Raises UserError when that is not there."""
+    on = machine()
+    savings, expected = choose(params, work, pipe, on)
+    needs, there = expected.memory(on.device) / GB, on.memory / GB
+    print(f"{work.stage}@{work.key}: expects {needs:.1f} of {there:.1f} GB ({savings})", flush=True)
+    return savings
+
+
+def _that_fits(params: Params, work: Work, pipe: Any, on: Machine, limit: float) -> str:
+    """The first setting that would do, each tried in the way that takes the least memory."""
+    cap = limit if params.compute.memory in CAPS else on.memory
+    for setting, asked, smaller, room in _candidates(params, work, on.memory, cap):
+        *_, savings = ways(asked, smaller, on)
+        if expect(asked, smaller, savings, pipe, on).memory(on.device) <= room:
+            return f"This would fit: {setting}"
+    return "Take a machine with more memory"
+
+
+def _candidates(params: Params, work: Work, all_there: float, cap: float) -> Iterator[tuple[str, Params, Work, float]]:
+    """What to set, the parameters then, the work then, and the memory that there is then."""
+    compute, video = params.compute, params.videos.get(work.key)
+    asked = params.model_copy(update={"compute": compute.model_copy(update={"memory": "auto"})})
+    if compute.memory != "auto":
+        yield "compute.memory: auto", asked, work, all_there
+    if work.stage == "tune" and video and params.tune_of(work.key).gradient_checkpointing is False:
+        own = video.model_copy(update={"tune": {**video.tune, "gradient_checkpointing": True}})
+        asked = asked.model_copy(update={"videos": {**params.videos, work.key: own}})
+        yield "tune.gradient_checkpointing: null", asked, work, cap
+    if compute.precision == "fp32":
+        half = asked.compute.model_copy(update={"precision": "auto"})
+        yield "compute.precision: auto", asked.model_copy(update={"compute": half}), work, cap
+    for share in (0.75, 0.5, 0.25):
+        frames = int(work.num_frames * share)
+        if frames > 1:
+            yield f"extract.num_frames: {frames}", asked, replace(work, num_frames=frames), cap
+    for share in (0.75, 0.5, 0.25):
+        width, height = (max(64, int(side * share) // 64 * 64) for side in work.size)
+        yield f"extract.size: {min(width, height)}", asked, replace(work, size=(width, height)), cap
+
+
+def print_plan(params: Params) -> None:
+    """Print what each stage that runs the network is expected to take. Loads no weights, runs nothing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tav.base_model import dtype_of, precision_of
+    from tav.model.expectation import measure_speed
+    from tav.model.pretrained import load_shapes
+
+    on, base = machine(), params.base
+    with told():
+        pipe = load_shapes(base.source, revision=base.revision, config=base.config)
+    speed = measure_speed(on.device, dtype_of(params.compute, on.device))
+    known: dict[Work, tuple[Savings, Expectation]] = {}
+    table = Table(title=f"On {on.device} with {on.memory / GB:.1f} GB, {precision_of(params.compute, on.device)}")
+    for name in ("stage", "frames", "size", "memory", "saved by", "time"):
+        table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
+    total = 0.0
+    for work in works(params):
+        cells = [f"{work.stage}@{work.key}", str(work.num_frames), "{}x{}".format(*work.size)]
+        alike = replace(work, key=str(params.tune_of(work.key).gradient_checkpointing) if work.stage == "tune" else "")
+        try:
+            savings, expected = known[alike] = known.get(alike) or choose(params, work, pipe, on, speed)
+        except UserError as error:
+            table.add_row(*cells, "too much", str(error).rpartition("). ")[2], "")
+            continue
+        taken = seconds(params, work, expected)
+        total += taken
+        table.add_row(*cells, f"{expected.memory(on.device) / GB:.1f} GB", str(savings), _clock(taken))
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(table)
+    console.print(f"In all about {_clock(total)} of computing, one after the other.")
+
+
+def works(params: Params) -> Iterator[Work]:
+    """Of each video and edit of params.yaml, at the size that extract would give it."""
+    from tav.video import fitted_size, probe
+
+    for key, video in params.videos.items():
+        extract, info = params.extract_of(key), probe(Path(video.path))
+        size = fitted_size(info.width, info.height, extract.size)
+        yield Work("tune", key, extract.num_frames, size)
+        yield Work("invert", key, extract.num_frames, size)
+        for name, edit in params.edits.items():
+            if edit.video == key:
+                yield Work("edit", name, extract.num_frames, size, guided=params.edit_of(name).guidance_scale != 1)
+
+
+def seconds(params: Params, work: Work, expected: "Expectation") -> float:
+    """Of computing: loading and start-up come on top."""
+    steps, vae = params.invert.num_inference_steps, expected.frame_seconds * work.num_frames
+    if work.stage == "tune":
+        return params.tune_of(work.key).steps * expected.step_seconds + vae
+    if work.stage == "invert":  # there, back, and back from half way
+        return 2.5 * steps * expected.step_seconds + 3 * vae
+    return params.edit_of(work.key).strength * steps * expected.step_seconds + vae
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

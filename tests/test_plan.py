@@ -1,0 +1,97 @@
+"""What work is expected to take, and what is done about it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import make_models, make_project
+from typer.testing import CliRunner
+
+from tav.__main__ import app
+from tav.model.pretrained import load_shapes
+from tav.params import Params, UserError, check
+from tav.plan import GB, Machine, Savings, Work, announce, choose, expect, works
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    make_project(folder, make_models(folder / "models"))
+    return folder
+
+
+@pytest.fixture
+def data(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    from tav.params import read_yaml
+
+    monkeypatch.chdir(project)
+    loaded: dict[str, Any] = read_yaml(project / "params.yaml")
+    return loaded
+
+
+@pytest.fixture
+def shapes(data: dict[str, Any]) -> Any:
+    return load_shapes(data["base"]["path"])
+
+
+TUNE = Work("tune", "cat", 8, (64, 64))
+EDIT = Work("edit", "cat--dog", 8, (64, 64), guided=True)
+
+
+def between(params: Params, work: Work, shapes: Any, less: Savings, more: Savings) -> Machine:
+    """A machine that has room for the way that saves more, and not for the other."""
+    needs = [expect(params, work, savings, shapes, Machine("cpu", 0)).memory("cpu") for savings in (less, more)]
+    return Machine("cpu", sum(needs) / 2)
+
+
+@pytest.mark.parametrize(
+    ("work", "saved"),
+    [(TUNE, Savings(gradient_checkpointing=True)), (EDIT, Savings(split_guidance=True))],
+    ids=["tune", "edit"],
+)
+def test_memory_is_saved_only_where_it_must(data: dict[str, Any], shapes: Any, work: Work, saved: Savings) -> None:
+    params = check(data)
+    assert choose(params, work, shapes, Machine("cpu", 99 * GB))[0] == Savings()
+    tight = between(params, work, shapes, Savings(), saved)
+    assert choose(params, work, shapes, tight)[0] == saved
+    data["compute"]["memory"] = "max"
+    with pytest.raises(UserError, match=r"expected to need .* \(nothing saved\).*would fit: compute.memory: auto"):
+        choose(check(data), work, shapes, tight)
+
+
+def test_a_cap_below_what_is_there(data: dict[str, Any], shapes: Any) -> None:
+    data["compute"]["memory"] = "12gb"
+    large = Work("tune", "cat", 64, (512, 512))
+    assert choose(check(data), large, shapes, Machine("cpu", 999 * GB))[0].gradient_checkpointing
+    data["compute"]["memory"] = "24gb"
+    assert not choose(check(data), large, shapes, Machine("cpu", 999 * GB))[0].gradient_checkpointing
+
+
+def test_what_the_person_set_is_kept(data: dict[str, Any], shapes: Any) -> None:
+    data["tune"]["gradient_checkpointing"] = True
+    assert choose(check(data), TUNE, shapes, Machine("cpu", 99 * GB))[0].gradient_checkpointing
+    data["tune"]["gradient_checkpointing"] = False
+    tight = between(check(data), TUNE, shapes, Savings(), Savings(gradient_checkpointing=True))
+    with pytest.raises(UserError, match=r"would fit: tune\.gradient_checkpointing: null"):
+        choose(check(data), TUNE, shapes, tight)
+
+
+def test_fewer_frames_would_fit(data: dict[str, Any], shapes: Any) -> None:
+    params, saved = check(data), Savings(gradient_checkpointing=True)
+    half = expect(params, Work("tune", "cat", 4, (64, 64)), saved, shapes, Machine("cpu", 0)).memory("cpu")
+    with pytest.raises(UserError, match=r"would fit: extract\.num_frames: 4"):
+        choose(params, TUNE, shapes, Machine("cpu", half))
+
+
+def test_a_stage_stops_before_it_starts(data: dict[str, Any], shapes: Any) -> None:
+    with pytest.raises(UserError, match=r"tune@cat is expected to need \d+.* there are \d+"):
+        announce(check(data), Work("tune", "cat", 1024, (2048, 2048)), shapes)
+
+
+def test_the_command(data: dict[str, Any]) -> None:
+    result = CliRunner().invoke(app, ["plan"])
+    assert result.exit_code == 0
+    for work in works(check(data)):
+        assert f"{work.stage}@{work.key}" in result.output
+    assert "In all about" in result.output
+    assert not Path("artifacts").exists()
