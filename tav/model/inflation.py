@@ -21,7 +21,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from einops import rearrange
 from torch import Tensor, nn
 
-from tav.model.attention import attention
+from tav.model.attention import Kernel, attention, sdpa
 
 BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D", "UNetMidBlock2DCrossAttn", "UpBlock2D", "CrossAttnUpBlock2D"}
 
@@ -44,6 +44,7 @@ class SparseCausalAttention(Attention):  # type: ignore[misc]
     """
 
     num_frames: int
+    kernel: Kernel = staticmethod(sdpa)
 
     def forward(
         self,
@@ -58,7 +59,7 @@ class SparseCausalAttention(Attention):  # type: ignore[misc]
             rearrange(to(hidden_states), "(b f) n d -> b f n d", f=self.num_frames)
             for to in (self.to_q, self.to_k, self.to_v)
         )
-        frames = sparse_causal_attention(query, key, value, self.heads)
+        frames = sparse_causal_attention(query, key, value, self.heads, self.kernel)
         output: Tensor = self.to_out[0](rearrange(frames, "b f n d -> (b f) n d"))
         return output
 
@@ -71,6 +72,7 @@ class TemporalAttention(nn.Module):
     """
 
     num_frames: int
+    kernel: Kernel = staticmethod(sdpa)
 
     def __init__(self, width: int, heads: int, inner_width: int) -> None:
         super().__init__()
@@ -84,7 +86,8 @@ class TemporalAttention(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         tokens = rearrange(hidden_states, "(b f) n d -> (b n) f d", f=self.num_frames)
-        output: Tensor = self.to_out[0](attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), self.heads))
+        query, key, value = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
+        output: Tensor = self.to_out[0](attention(query, key, value, self.heads, self.kernel))
         return rearrange(output, "(b n) f d -> (b f) n d", n=hidden_states.shape[1])
 
 
@@ -97,14 +100,14 @@ class InflatedTransformerBlock(BasicTransformerBlock):  # type: ignore[misc]
         return hidden_states + temporal
 
 
-def sparse_causal_attention(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def sparse_causal_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, kernel: Kernel = sdpa) -> Tensor:
     """Each frame's queries on the keys and values of frame 0 and of the frame before. All b f n (h d).
 
     Frames 0 and 1 see frame 0 alone. (The official code gives it to them twice, which is the same: softmax shares
     the weight between the two.)
     """
     start, rest = query[:, :2], query[:, 2:]
-    output = attention(rearrange(start, "b f n d -> b (f n) d"), key[:, 0], value[:, 0], heads)
+    output = attention(rearrange(start, "b f n d -> b (f n) d"), key[:, 0], value[:, 0], heads, kernel)
     output = rearrange(output, "b (f n) d -> b f n d", f=start.shape[1])
     if not rest.shape[1]:
         return output
@@ -112,7 +115,7 @@ def sparse_causal_attention(query: Tensor, key: Tensor, value: Tensor, heads: in
         rearrange([tokens[:, :1].expand_as(rest), tokens[:, 1:-1]], "two b f n d -> (b f) (two n) d")
         for tokens in (key, value)
     )
-    others = attention(rearrange(rest, "b f n d -> (b f) n d"), keys, values, heads)
+    others = attention(rearrange(rest, "b f n d -> (b f) n d"), keys, values, heads, kernel)
     return torch.cat([output, rearrange(others, "(b f) n d -> b f n d", b=len(query))], dim=1)
 
 
