@@ -205,7 +205,7 @@ def _from_single_file(pipeline_class: Any, path: str, config: str | None, settin
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} can't be loaded with the configuration of {config or 'the hub (base.config is null)'}: "
-            f"{_line(error)}. Set base.config to a folder or hub id of this kind of model"
+            f"set base.config to a folder or hub id of this kind of model ({_line(error)})"
         ) from error
 
 

@@ -110,3 +110,13 @@ def test_a_single_file_in_the_original_layout(sd_folder, tmp_path):
         for key, tensor in getattr(pipe, name).state_dict().items():
             torch.testing.assert_close(tensor, theirs[key], msg=f"{name} {key}")
     assert identity(str(path)).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_single_file_without_a_configuration_that_fits(sd_folder, tmp_path):
+    """None is asked of the hub, which is out of reach; one of another kind has other shapes."""
+    path = str(tiny_single_file(tmp_path / "model.safetensors", sd_folder))
+    for config, named in [(None, r"the hub \(base\.config is null\)"), (str(tiny_sdxl(tmp_path / "xl")), "xl")]:
+        with pytest.raises(ValueError, match=f"configuration of .*{named}: set base.config to a folder or hub id"):
+            load_pipeline(path, config=config)
+    with pytest.raises(ValueError, match="clip holds a CLIPModel"):
+        load_pipeline(path, config=str(tiny_clip(tmp_path / "clip")))

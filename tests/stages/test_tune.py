@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from project import ignore
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tav.params import Params, UserError, check
 from tav.stages import Progress, tune
@@ -97,11 +98,33 @@ def test_samples_change_no_weight(data: dict[str, Any], params: Params) -> None:
     assert all((plain[name] == tensor).all() for name, tensor in load_file(WEIGHTS).items())
 
 
-@pytest.mark.parametrize(("path", "said"), [("nowhere", "nowhere"), ("clip", "CLIPModel")])
+@pytest.fixture(scope="module")
+def others(models: Path) -> Path:
+    """Models that can't be tuned: of other pipelines, and a single file of an inpainting UNet."""
+    for kind in ("FluxPipeline", "StableDiffusionInpaintPipeline"):
+        (models / kind).mkdir()
+        (models / kind / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    first_layer = {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(16, 9, 3, 3)}
+    save_file(first_layer, models / "inpainting.safetensors")
+    return models
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("nowhere", "nowhere: no such folder"),
+        ("clip", "holds a CLIPModel; expected Stable Diffusion 1, 2 or XL"),
+        ("blip2", "holds a Blip2ForConditionalGeneration; expected Stable Diffusion 1, 2 or XL"),
+        ("FluxPipeline", "is a FluxPipeline; expected Stable Diffusion 1, 2 or XL"),
+        ("StableDiffusionInpaintPipeline", "is a StableDiffusionInpaintPipeline; expected Stable Diffusion 1, 2 or XL"),
+        ("inpainting.safetensors", "is of the kind inpainting; expected Stable Diffusion 1, 2 or XL"),
+    ],
+)
 def test_base_is_missing_or_of_another_kind(
-    data: dict[str, Any], params: Params, models: Path, path: str, said: str
+    data: dict[str, Any], params: Params, others: Path, path: str, said: str
 ) -> None:
-    data["base"]["path"] = str(models / path)
-    with pytest.raises(UserError, match=said):
+    data["base"]["path"] = str(others / path)
+    with pytest.raises(UserError, match=said) as refused:
         tune.run(check(data), "cat", ignore)
+    assert "\n" not in str(refused.value)
     assert not Path("artifacts/tune").exists()
