@@ -56,7 +56,7 @@ def save_checkpoint(run: Run, folder: Path, mark: str, *, keep: int) -> None:
     """Write the run's state, atomically, and delete all but the last `keep` checkpoints."""
     tensors: dict[str, Tensor] = {f"parameter.{name}": tensor.detach() for name, tensor in run.parameters.items()}
     for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in _flat(state).items()}
     tensors["generator"] = run.generator.get_state()
     header = {
         "fingerprint": mark,
@@ -85,15 +85,25 @@ def _restore(run: Run, path: Path, header: dict[str, str], tensors: dict[str, Te
         {name: tensor for name, tensor in tensors.items() if name.startswith("parameter.")},
         path,
     )
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = tensor
+            # AdamW's count of steps is a float32 tensor, that of 8-bit AdamW an int
+            state.setdefault(int(index), {})[name] = tensor.item() if tensor.dtype == torch.int64 else tensor
     run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
     run.generator.set_state(tensors["generator"])
     run.scaler.load_state_dict(json.loads(header["scaler"]))
     run.history = [Step(**step) for step in json.loads(header["history"])]
+
+
+def _flat(state: dict[str, Any]) -> dict[str, Any]:
+    """8-bit AdamW wraps its tensors in one more dict, which it does not need for loading them."""
+    return {
+        inner: content
+        for name, value in state.items()
+        for inner, content in (value if isinstance(value, dict) else {name: value}).items()
+    }
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@ Latents are `(b f) c h w` and there is a prompt for each of the b videos: the nu
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -129,20 +128,13 @@ def predict_noise(
         raise ValueError(f"{len(latents)} latents for {len(prompt_embeds)} prompts; expected as many frames for each")
     set_num_frames(unet, num_frames)
     timestep = timestep.to(latents.device).expand(len(prompt_embeds)).repeat_interleave(num_frames)
-    context = prompt_embeds.to(latents.device, unet.dtype).repeat_interleave(num_frames, 0)
+    dtype = unet.conv_in.weight.dtype  # unet.dtype takes milliseconds
+    context = prompt_embeds.to(latents.device, dtype).repeat_interleave(num_frames, 0)
     added = {
         name: value.to(latents.device).repeat_interleave(num_frames, 0) for name, value in (condition or {}).items()
     }
-    with _autocast(unet):
-        noise_pred: Tensor = unet(latents.to(unet.dtype), timestep, context, added_cond_kwargs=added or None).sample
+    noise_pred: Tensor = unet(latents.to(dtype), timestep, context, added_cond_kwargs=added or None).sample
     return noise_pred.float()
-
-
-def _autocast(unet: Any) -> AbstractContextManager[Any]:
-    """For a UNet in half precision whose tuned weights are float32, as tuning leaves them."""
-    if len({parameter.dtype for parameter in unet.parameters()}) == 1:
-        return nullcontext()
-    return torch.autocast(unet.device.type, unet.dtype)
 
 
 def _predict_halves(

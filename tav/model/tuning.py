@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
 from tav.model.ddim import predict_noise
 from tav.model.inflation import is_inflated
+from tav.model.master_weights import keep_masters
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts
 from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
@@ -45,9 +48,11 @@ class TuneSettings:
     epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the forward pass (autocast). The tuned weights are float32 all the same."""
+    """Of the frozen weights and of the forward pass. The tuned weights are float32 all the same."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, more time, the same gradients."""
+    adam8bit: bool = False
+    """AdamW with its state in 8 bits (bitsandbytes): a quarter of the optimizer's memory."""
     official_checkpointing: bool = False
     """Leave the down blocks untrained, as the official code's reentrant checkpointing does without a word."""
     seed: int = 33
@@ -71,7 +76,7 @@ def tune(
     ends with the very weights of a run that was not stopped. Checkpoints of other settings or data are not used.
 
     Args:
-        unet: inflated. Its tuned parameters become float32, all others are frozen.
+        unet: inflated. Its tuned parameters become float32, all others are frozen, in the settings' precision.
         scheduler: the model's, of any class: its noise levels and prediction_type count.
         moments: posterior of the video's latents, f c h w, from `encode_moments`.
         prompts: one, the source prompt.
@@ -79,7 +84,7 @@ def tune(
         checkpoint_dir: None writes and reads no checkpoints.
 
     Raises:
-        ValueError: the UNet is not inflated; a tuned tensor gets no gradient.
+        ValueError: the UNet is not inflated; a tuned tensor gets no gradient; `adam8bit` without bitsandbytes.
         FloatingPointError: a loss or gradient is not finite; names step and tensor.
     """
     parameters = trainable_parameters(unet, settings)
@@ -95,8 +100,7 @@ def tune(
     for number in range(len(run.history) + 1, settings.steps + 1):
         began = time.perf_counter()
         latents, noise, timestep = draw(scheduler, moments, run.generator)
-        with torch.autocast(device.type, DTYPES[settings.precision], enabled=settings.precision != "fp32"):
-            loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts)
+        loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts)
         grad_norm = update(run, number, loss, settings)
         lr = run.optimizer.param_groups[0]["lr"]
         run.history.append(Step(number, loss.item(), grad_norm, lr, time.perf_counter() - began))
@@ -106,7 +110,10 @@ def tune(
 
 
 def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Parameter]:
-    """Freeze a UNet but for its tuned parameters, which become float32, in place; and set its checkpointing."""
+    """Freeze a UNet in the settings' precision but for its tuned parameters, which become float32; in place.
+
+    Sets its checkpointing, too.
+    """
     if not is_inflated(unet):
         raise ValueError("tune got an image UNet; expected an inflated one: call inflate(unet) first")
     parameters = {
@@ -114,10 +121,7 @@ def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Para
         for name, parameter in tuned_parameters(unet).items()
         if not (settings.official_checkpointing and name.startswith("down_blocks."))
     }
-    unet.requires_grad_(False)
-    for parameter in parameters.values():
-        parameter.data = parameter.data.float()
-        parameter.requires_grad_(True)
+    keep_masters(unet, parameters.keys(), DTYPES[settings.precision])
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()  # diffusers' own is non-reentrant
     else:
@@ -129,11 +133,18 @@ def start_run(parameters: dict[str, nn.Parameter], settings: TuneSettings, devic
     groups = temporal_and_query_groups(parameters, settings.learning_rate, settings.temporal_learning_rate)
     for group in groups:
         group["initial_lr"] = group["lr"]
-    optimizer = torch.optim.AdamW(
-        groups, betas=settings.betas, eps=settings.epsilon, weight_decay=settings.weight_decay, fused=True
-    )
+    adamw = _adamw_8bit() if settings.adam8bit else partial(torch.optim.AdamW, fused=True)
+    optimizer = adamw(groups, betas=settings.betas, eps=settings.epsilon, weight_decay=settings.weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
     return Run(parameters, optimizer, scaler, torch.Generator().manual_seed(settings.seed))
+
+
+def _adamw_8bit() -> Any:
+    if find_spec("bitsandbytes") is None:
+        raise ValueError("adam8bit needs bitsandbytes, which is not installed: pip install 'tav[adam8bit]'")
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
 
 
 def draw(scheduler: Any, moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

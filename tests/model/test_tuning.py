@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from tav.model.ddim import ddim_sample
 from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline
 from tav.model.tuned_weights import tuned_parameters
-from tav.model.tuning import TuneSettings, denoising_loss, rate_factor, tune
+from tav.model.tuning import (
+    TuneSettings,
+    denoising_loss,
+    draw,
+    rate_factor,
+    start_run,
+    trainable_parameters,
+    tune,
+    update,
+)
 
 SETTINGS = TuneSettings(steps=6, learning_rate=1e-3, seed=1, checkpoint_every=2)
 
@@ -155,6 +165,54 @@ def test_half_precision_base_gets_float32_masters(sd_folder, moments, prompt_emb
         unet, scheduler, moments.mean, prompt_embeds, num_inference_steps=2, guidance_scale=1
     )  # straight on
     assert latents.isfinite().all()
+
+
+@pytest.mark.parametrize(("precision", "close"), [("bf16", 0.02), ("fp16", 0.004)])
+def test_losses_in_half_precision_are_near_those_in_float32(either_folder, moments, prompt_embeds, precision, close):
+    _, full = tuned(either_folder, moments, prompt_embeds)
+    _, half = tuned(either_folder, moments, prompt_embeds, dataclasses.replace(SETTINGS, precision=precision))
+    for ours, theirs in zip(half, full, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=close)
+        assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=10 * close)
+
+
+def test_fp16_scales_its_gradients_and_skips_a_step_that_overflows(sd_folder, moments, prompt_embeds):
+    unet, scheduler = fresh(sd_folder)
+    settings = dataclasses.replace(SETTINGS, precision="fp16")
+    run = start_run(trainable_parameters(unet, settings), settings, unet.device)
+    latents, noise, timestep = draw(scheduler, moments, run.generator)
+    run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": 1e30})  # no gradient fits into fp16
+    before = weights(unet)
+    norm = update(run, 1, denoising_loss(unet, scheduler, latents, noise, timestep, prompt_embeds), settings)
+    assert not math.isfinite(norm)
+    assert run.scaler.get_scale() == pytest.approx(5e29)
+    assert same(weights(unet), before)
+    run.scaler.update(1024.0)  # overflows halve the scale one at a time
+    norm = update(run, 2, denoising_loss(unet, scheduler, latents, noise, timestep, prompt_embeds), settings)
+    assert math.isfinite(norm)
+    assert not same(weights(unet), before)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_8_bit_adamw_learns_alike_and_resumes(sd_folder, moments, prompt_embeds, tmp_path, precision):
+    pytest.importorskip("bitsandbytes")
+    plain = dataclasses.replace(SETTINGS, precision=precision)
+    settings = dataclasses.replace(plain, adam8bit=True)
+    full, _ = tuned(sd_folder, moments, prompt_embeds, plain)
+    whole, steps = tuned(sd_folder, moments, prompt_embeds, settings)
+    assert not same(whole, full)
+    assert max((whole[name] - full[name]).abs().max().item() for name in full) < 6 * 2 * SETTINGS.learning_rate
+    tuned(sd_folder, moments, prompt_embeds, settings, 5, checkpoint_dir=tmp_path)
+    resumed, told = tuned(sd_folder, moments, prompt_embeds, settings, checkpoint_dir=tmp_path)
+    assert [step.replayed for step in told] == [True] * 4 + [False] * 2
+    assert [step.loss for step in told] == [step.loss for step in steps]
+    assert same(resumed, whole)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_8_bit_adamw_says_what_it_needs(sd_folder, moments, prompt_embeds):
+    with pytest.raises(ValueError, match="bitsandbytes"):
+        tuned(sd_folder, moments, prompt_embeds, dataclasses.replace(SETTINGS, adam8bit=True))
 
 
 def test_nan_stops_the_run_and_is_named(sd_folder, moments, prompt_embeds):
