@@ -50,6 +50,7 @@ PARAMS = {
     "videos": {key: {"path": f"data-{key}.txt", "caption": "a cat", "extract": {}, "tune": {}} for key in "ab"},
     "edits": {},
     "base": {"path": "model"},
+    "compute": {},
     "extract": {},
     "caption": {"model": {"path": "model"}},
     "tune": {},

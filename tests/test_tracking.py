@@ -27,6 +27,7 @@ edits:
   car--panda: {video: car, prompt: a panda}
   cat--dog: {video: cat, prompt: a dog, seed: 7}
 base: {path: sd, hub_id: null, revision: null, loras: []}
+compute: {memory: auto, precision: fp32, attention: sdpa, compile: false, token_merging: 0.0}
 extract: {num_frames: 4, size: 32}
 caption: {model: {path: blip2}, max_new_tokens: 30}
 tune: {steps: 5, learning_rate: 1.0e-4}
@@ -153,9 +154,11 @@ def test_a_row_says_all_that_made_the_edit(made: Path, monkeypatch: pytest.Monke
         "edit.seed": "33",  # the default
         "edit.from": "inversion",
         "base.path": "sd",
+        "compute.precision": "fp32",
         "evaluate.clip.path": "clip",
     }
     assert expected.items() <= run.data.params.items()
+    assert "compute.memory" not in run.data.params  # not in dvc.lock: it may have been another
     assert run.data.metrics == {
         "frame_consistency": 0.9,
         "source.frame_consistency": 0.8,
