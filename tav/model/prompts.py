@@ -35,15 +35,15 @@ def encode_prompts(pipe: Any, prompts: Sequence[str], size: tuple[int, int] | No
     """
     first = _encode(pipe.text_encoder, pipe.tokenizer, prompts)
     if getattr(pipe, "text_encoder_2", None) is None:
-        return [Prompts(embeds) for embeds in first[0].split(1)]
+        return [Prompts(embeds) for embeds in torch.split(first[0], 1)]
     second = _encode(pipe.text_encoder_2, pipe.tokenizer_2, prompts)
     embeds, pooled = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1), second.text_embeds
     if pipe.config.force_zeros_for_empty_prompt:
         empty = torch.tensor([not prompt for prompt in prompts])
         embeds[empty], pooled[empty] = 0, 0
     time_ids = _time_ids(pipe, size).to(embeds.device)
-    parts = zip(embeds.split(1), pooled.split(1), strict=True)
-    return [Prompts(part, {"text_embeds": pooled_part, "time_ids": time_ids}) for part, pooled_part in parts]
+    parts = zip(torch.split(embeds, 1), torch.split(pooled, 1), strict=True)
+    return [Prompts(part, {"text_embeds": text_embeds, "time_ids": time_ids}) for part, text_embeds in parts]
 
 
 def join(prompts: Sequence[Prompts]) -> Prompts:
