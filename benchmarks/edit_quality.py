@@ -24,12 +24,12 @@ from tav.emoji_world.judge import Judge, Reading, load_judge, read
 from tav.emoji_world.render import render_video
 from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav.latents import Moments, decode, encode_moments
-from tav.model.ddim import ddim_invert, ddim_sample
+from tav.model.ddim import ddim_invert, ddim_sample, first_step
 from tav.model.inflation import SparseCausalAttention, inflate
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts, encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
-from tav.stages.edit import first_step
+
 
 JUDGE = Path("models/emoji-world/judge")
 NUM_FRAMES = 8

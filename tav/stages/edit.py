@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def first_step(strength: float, num_inference_steps: int) -> int:
-    """The first step that is denoised. Of 50 steps, strength 1.0 starts at 0 and 0.5 at 25."""
-    return num_inference_steps - max(1, min(num_inference_steps, int(num_inference_steps * strength + 1e-6)))
-
-
 def start_latents(inverted: "Tensor", settings: Edit, scheduler: Any) -> "Tensor":
     """Latents to start from: float32 (f c h w).
 
@@ -24,6 +19,8 @@ def start_latents(inverted: "Tensor", settings: Edit, scheduler: Any) -> "Tensor
     or for a strength below 1 the clean latents with that step's share of noise (as SDEdit does).
     """
     import torch
+
+    from tav.model.ddim import first_step
 
     steps = len(inverted) - 1
     start = first_step(settings.strength, steps)
@@ -46,7 +43,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.base_model import open_base
     from tav.latents import decode
-    from tav.model.ddim import ddim_sample
+    from tav.model.ddim import ddim_sample, first_step
     from tav.model.prompts import encode_prompts
     from tav.plan import Work, announce
 

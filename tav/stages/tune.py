@@ -36,41 +36,47 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     pipe = open_base(params, seed=settings.seed)
     savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
     moments = encode_moments(pipe.vae, frames)
-    source, empty, *targets = encode_prompts(pipe, [caption, "", *_prompts(params, key)], frames.shape[1:3])
-    _sample(params, key, pipe, moments, empty, targets, 0)
+    inversion = caption if params.invert.prompt is None else params.invert.prompt
+    texts = [caption, inversion, params.edit.negative_prompt, *_prompts(params, key)]
+    source, *others = encode_prompts(pipe, texts, frames.shape[1:3])
+    _sample(params, key, pipe, moments, others, 0)
     steps = []
     with told():
         of_model = tuning_settings(params, key, savings, pipe.device.type)
         for step in tune(pipe.unet, pipe.scheduler, moments, source, of_model, checkpoint_dir=CHECKPOINTS / key):
             steps.append(step)
             if not step.replayed:
-                _sample(params, key, pipe, moments, empty, targets, step.step)
+                _sample(params, key, pipe, moments, others, step.step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
     _write(params, key, pipe.unet, caption, steps)
 
 
-def _sample(
-    params: Params, key: str, pipe: Any, moments: "Moments", empty: "Prompts", targets: "list[Prompts]", step: int
-) -> None:
-    """What the edits of this video look like so far, as a contact sheet: a row for each prompt."""
+def _sample(params: Params, key: str, pipe: Any, moments: "Moments", prompts: "list[Prompts]", step: int) -> None:
+    """What the edits of this video look like so far, as a contact sheet: a row for each prompt.
+
+    prompts: of the inversion, the negative one, and of each edit.
+    """
+    inversion, negative, *targets = prompts
     if not targets or not _is_due(params.tune_of(key), step):
         return
     from tav.latents import decode
-    from tav.model.ddim import ddim_invert, ddim_sample
+    from tav.model.ddim import ddim_invert, ddim_sample, first_step
     from tav.video import write_contact_sheet
 
-    steps = params.invert.num_inference_steps
-    inverted = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, empty, steps)[-1]
+    steps, settings = params.invert.num_inference_steps, params.edit
+    start = first_step(settings.strength, steps)
+    inverted = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, inversion, steps)[steps - start]
     rows = [
         ddim_sample(
             pipe.unet,
             pipe.scheduler,
             inverted,
             target,
-            empty,
+            negative,
             num_inference_steps=steps,
-            guidance_scale=params.edit.guidance_scale,
+            guidance_scale=settings.guidance_scale,
+            start=start,
         )
         for target in targets
     ]

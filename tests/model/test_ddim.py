@@ -3,7 +3,7 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler
 
 from tav.latents import sample_latents
-from tav.model.ddim import ddim_invert, ddim_sample, predict_noise
+from tav.model.ddim import ddim_invert, ddim_sample, first_step, predict_noise
 from tav.model.inflation import inflate
 from tav.model.pretrained import ddim_scheduler, load_pipeline
 from tav.model.prompts import encode_prompts
@@ -116,3 +116,10 @@ def test_any_schedulers_config_makes_a_ddim_scheduler_for_latents(kind):
     assert scheduler.config.timestep_spacing == "leading"
     assert scheduler.config.steps_offset == 1
     assert scheduler.alphas_cumprod[-1].item() == pytest.approx(0.0047, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("strength", "steps", "first"), [(1.0, 50, 0), (0.5, 50, 25), (0.58, 50, 21), (0.01, 20, 19), (1.0, 1, 0)]
+)
+def test_first_step(strength, steps, first):
+    assert first_step(strength, steps) == first

@@ -56,13 +56,6 @@ def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
     assert (edited(inverted, **{"from": "noise", "seed": 2}) != noise).any()
 
 
-@pytest.mark.parametrize(
-    ("strength", "steps", "first"), [(1.0, 50, 0), (0.5, 50, 25), (0.58, 50, 21), (0.01, 20, 19), (1.0, 1, 0)]
-)
-def test_first_step(strength: float, steps: int, first: int) -> None:
-    assert edit.first_step(strength, steps) == first
-
-
 def test_start_latents() -> None:
     inverted = torch.randn(5, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
