@@ -1,0 +1,62 @@
+"""Compiling a graph takes ten seconds and more of CPU, so there is one."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from tav.model.compilation import compile_blocks
+from tav.model.inflation import inflate, set_num_frames
+from tav.model.tuned_weights import tuned_parameters
+
+
+@pytest.fixture
+def unet():
+    """With four blocks at one level, and trained from its first layer on, so that all blocks' inputs have gradients."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=24,
+        norm_num_groups=8,
+        attention_head_dim=2,
+    )
+    return inflate(unet)
+
+
+def step(unet):
+    """Gradients of the tuned tensors."""
+    parameters = tuned_parameters(unet)
+    generator = torch.Generator().manual_seed(1)
+    latents, text = (torch.randn(3, *shape, generator=generator) for shape in ((4, 8, 8), (7, 24)))
+    set_num_frames(unet, 3)
+    loss = unet(latents, 501, text).sample.square().mean()
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    return dict(zip(parameters, gradients, strict=True))
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX") or "g++") is None, reason="no C++ compiler")
+def test_all_blocks_share_a_graph_and_have_the_same_gradients(unet, monkeypatch):
+    from torch._dynamo.utils import counters
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "compile_threads", 1)
+    torch._dynamo.reset()
+    counters.clear()
+    expected = step(unet)
+    compile_blocks(unet)
+    for _ in range(2):
+        torch.testing.assert_close(step(unet), expected, rtol=1e-3, atol=1e-6)
+        assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+
+
+def test_says_that_there_is_no_compiler(unet, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match="found no no-such-compiler: install one"):
+        compile_blocks(unet)
+    assert not any(module._compiled_call_impl for module in unet.modules())
