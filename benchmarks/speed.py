@@ -27,6 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tav.latents import encode_moments
 from tav.model.ddim import predict_noise
+from tav.model.expectation import expect_sampling, expect_tuning, measure_speed
 from tav.model.inflation import inflate
 from tav.model.prompts import Prompts
 from tav.model.tuned_weights import tuned_parameters
@@ -96,6 +97,17 @@ def measure(whose: str, kind: str, size: dict[str, Any], repeats: int) -> dict[s
     return {"cpu_s": statistics.median(cpu), "clock_s": statistics.median(clock), "peak_gb": peak}
 
 
+def expected(kind: str, size: dict[str, Any]) -> dict[str, float]:
+    """What `tav plan` says of our way: seconds of clock, and memory."""
+    pipe, pixels = build(**size), (size["pixels"], size["pixels"])
+    speed = measure_speed("cpu", torch.float32)
+    if kind == "tuning":
+        found = expect_tuning(pipe, size["frames"], pixels, TuneSettings(), speed=speed)
+    else:
+        found = expect_sampling(pipe, size["frames"], pixels, torch.float32, guided=kind == "guided", speed=speed)
+    return {"clock_s": found.step_seconds, "peak_gb": found.memory("cpu") / 1e9}
+
+
 def row(kind: str, size: dict[str, Any], repeats: int, whose: tuple[str, ...]) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     result: dict[str, Any] = {"step": kind, "frames": size["frames"], "pixels": size["pixels"]}
@@ -107,6 +119,9 @@ def row(kind: str, size: dict[str, Any], repeats: int, whose: tuple[str, ...]) -
     if len(whose) > 1:
         result["ratio"] = result["official"]["cpu_s"] / result["ours"]["cpu_s"]
         line += f"   {result['ratio']:5.2f}x"
+    with context.Pool(1) as pool:
+        result["expected"] = pool.apply(expected, (kind, size))
+    line += "   (expected {clock_s:.2f} s {peak_gb:.2f} GB)".format(**result["expected"])
     print(line, flush=True)
     return result
 

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 
 from tav.model.ddim import predict_noise
 from tav.model.inflation import inflate
+from tav.model.master_weights import keep_masters
 from tav.model.prompts import Prompts
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
 
@@ -87,7 +88,8 @@ def expect_sampling(
     speed: Speed | None = None,
 ) -> Expectation:
     """One step of inversion or of sampling, and one decoded frame."""
-    unet = _skeleton(pipe.unet).requires_grad_(False).to(dtype)
+    unet = _skeleton(pipe.unet)
+    keep_masters(unet, set(), dtype)
     halves, together = (2, 1) if guided and split_guidance else (1, 2 if guided else 1)
     shape = (num_frames, *_latents_of(pipe, size))
     meter = _run(_SamplingStep(unet), shape, together, speed)
