@@ -1,0 +1,159 @@
+"""DPM-Solver++ against DDIM from inverted latents, at equal and at fewer steps: what comes back, and how edits fare.
+
+    python benchmarks/samplers.py [--videos 12] [--json FILE]
+
+The seeded videos of edit_quality.py, tuned with params.yaml's settings and inverted once, in 20 steps of DDIM. Samplers
+start from the same inverted latents and take all, every second or every fourth of the inversion's timesteps.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from edit_quality import JUDGE, KINDS, VARIANTS, figures_of, make_videos, prepare
+from torch import Tensor
+
+from tav import params as parameters
+from tav.emoji_world.judge import Judge, load_judge, read
+from tav.emoji_world.render import render_video
+from tav.emoji_world.world import Scene, caption
+from tav.latents import decode
+from tav.metrics import psnr
+from tav.model.ddim import ddim_invert, first_step, predict_noise
+from tav.model.pretrained import ddim_scheduler
+from tav.model.prompts import Prompts, encode_prompts, join
+
+INVERSION_STEPS = 20
+VAE = "the VAE alone"
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    strength: float
+    stride: int
+    """Every n-th of the inversion's timesteps is taken."""
+    order: int
+    """1: DDIM, which DPM-Solver++ of order 1 is, step for step. 2: DPM-Solver++ 2M."""
+
+    @property
+    def name(self) -> str:
+        sampler = "DDIM" if self.order == 1 else "DPM-Solver++ 2M"
+        return f"strength {self.strength}, 1 of {self.stride} steps, {sampler}"
+
+    def timesteps(self, levels: list[int]) -> list[int]:
+        """levels: the inversion's, the largest first."""
+        return levels[first_step(self.strength, len(levels)) :: self.stride]
+
+
+CASES = [Case(*case) for case in product((0.5, 1.0), (1, 2, 4), (1, 2))]
+
+
+def timesteps_of(scheduler: Any, steps: int) -> list[int]:
+    """DDIM's, the largest first."""
+    scheduler = ddim_scheduler(scheduler)
+    scheduler.set_timesteps(steps)
+    return [int(timestep) for timestep in scheduler.timesteps]
+
+
+def solver_of(scheduler: Any, timesteps: list[int], order: int) -> Any:
+    """DPM-Solver++ at DDIM's timesteps (its own spacing differs by a step), ending at DDIM's last noise level."""
+    solver = DPMSolverMultistepScheduler.from_config(
+        scheduler.config, algorithm_type="dpmsolver++", solver_order=order, final_sigmas_type="sigma_min"
+    )
+    solver.set_timesteps(timesteps=timesteps)
+    return solver
+
+
+@torch.no_grad()
+def sample(unet: Any, solver: Any, latents: Tensor, prompts: Prompts, negative: Prompts, guidance: float) -> Tensor:
+    """latents f c h w, one prompt and one negative. Guidance 1 is none."""
+    for timestep in solver.timesteps:
+        if guidance == 1:
+            output = predict_noise(unet, latents, timestep, *prompts)
+        else:
+            both = predict_noise(unet, latents.repeat(2, 1, 1, 1), timestep, *join([negative, prompts]))
+            away, towards = both.chunk(2)
+            output = away + guidance * (towards - away)
+        latents = solver.step(output, timestep, latents).prev_sample
+    return latents
+
+
+def of_video(
+    settings: parameters.Params, judge: Judge, scenes: list[Scene], asked: dict[str, Scene]
+) -> dict[str, Figures]:
+    """Of each case: decibels of the source sampled back without guidance, and the judge's figures of each edit."""
+    pipe, moments = prepare(VARIANTS[0], settings, scenes)
+    texts = [caption(scenes[0]), settings.edit.negative_prompt, *(caption(asked[kind]) for kind in KINDS)]
+    source_prompt, negative, *targets = encode_prompts(pipe, texts)
+    trajectory = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, source_prompt, INVERSION_STEPS)
+    levels = timesteps_of(pipe.scheduler, INVERSION_STEPS)
+    inverted = dict(zip(levels, trajectory.flip(0), strict=False))  # and the clean latents, which have no level
+    frames = render_video(scenes)
+    figures: dict[str, Figures] = {VAE: {"psnr": psnr(decode(pipe.vae, moments.mean), frames)}}
+    for case in CASES:
+        timesteps = case.timesteps(levels)
+        guidances = [1, *[settings.edit.guidance_scale] * len(KINDS)]
+        source, *edits = (
+            decode(
+                pipe.vae,
+                sample(
+                    pipe.unet,
+                    solver_of(pipe.scheduler, timesteps, case.order),
+                    inverted[timesteps[0]],
+                    text,
+                    negative,
+                    guidance,
+                ),
+            )
+            for text, guidance in zip([source_prompt, *targets], guidances, strict=True)
+        )
+        row = {"steps": len(timesteps), "psnr": psnr(source, frames)}
+        for kind, edited in zip(KINDS, edits, strict=True):
+            seen = figures_of(kind, asked[kind], scenes, read(judge, edited))
+            row |= {f"{kind} {name}": value for name, value in seen.items()}
+        figures[case.name] = row
+    return figures
+
+
+def summary(videos: list[dict[str, Figures]]) -> dict[str, Figures]:
+    """Means over the videos, with their spread (std); motion over all edits, as a median."""
+    table = {}
+    for name in videos[0]:
+        of_case = [video[name] for video in videos]
+        row = {}
+        for key in ("steps", "psnr", *(f"{kind} right" for kind in KINDS), "object hue spread"):
+            if key in of_case[0]:
+                values = [figures[key] for figures in of_case]
+                row |= {key: float(np.mean(values)), f"{key}, std": float(np.std(values))}
+        if name != VAE:
+            for key, mean in (("motion", np.median), ("nothing", np.mean)):
+                row[key] = float(mean([figures[f"{kind} {key}"] for figures in of_case for kind in KINDS]))
+        table[name] = row
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=12)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too, after each video")
+    asked = parser.parse_args()
+    settings, judge, videos = parameters.load(asked.params), load_judge(JUDGE), []
+    for scenes, edits in make_videos(asked.videos):
+        videos.append(of_video(settings, judge, scenes, edits))
+        print(f"{len(videos)} of {asked.videos} videos", flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps({"videos": len(videos), "table": summary(videos)}, indent=2) + "\n")
+    for name, row in summary(videos).items():
+        print(f"{name:46}", *(f"{key} {value:.2f}" for key, value in row.items() if "std" not in key), sep="  ")
+
+
+if __name__ == "__main__":
+    main()
