@@ -47,7 +47,9 @@ def _set_up(unet: Any, compute: Compute, dtype: "torch.dtype") -> None:
 
         merge_tokens(unet, compute.token_merging)
     if compute.compile:
-        unet.compile_repeated_blocks()
+        from tav.model.compilation import compile_blocks
+
+        compile_blocks(unet)
 
 
 def precision_of(compute: Compute, device: str) -> str:
