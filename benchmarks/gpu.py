@@ -24,7 +24,7 @@ from real_size import EDIT, STEPS, TUNE, Cell, Row, matmul_peak, measure, useful
 
 AIMS = {TUNE: 120, EDIT: 15}
 """Seconds, on an H100, for 24 frames."""
-HEAD = """| step | frames | how | seconds | of peak | memory | |
+HEAD = """| step | frames | how | seconds | of peak | GB allocated / reserved / of the card | |
 | --- | --- | --- | --- | --- | --- | --- |"""
 
 
@@ -72,12 +72,12 @@ def fill(cell: Cell, results: dict[str, Any], quick: bool) -> Row:
 
 def line(name: str, row: Row, quick: bool) -> str:
     share = f"{row['share']:.0%}" if "share" in row else ""
-    memory = f"{row['allocated_gb']:.1f} ({row['reserved_gb']:.1f}) GB" if "allocated_gb" in row else ""
+    sizes = [f"{row[f'{name}_gb']:.1f}" for name in ("allocated", "reserved", "card") if f"{name}_gb" in row]
     notes = [] if row["status"] == "ok" else [row["status"]]
     if (aim := AIMS.get(name.split(" | ")[0])) and "seconds" in row and not quick:
         notes.append(f"aim: {aim} s")
     seconds = f"{row['seconds']:.3g}" if "seconds" in row else ""
-    return f"| {name} | {seconds} | {share} | {memory} | {'; '.join(notes)} |"
+    return f"| {name} | {seconds} | {share} | {' / '.join(sizes)} | {'; '.join(notes)} |"
 
 
 def write(results: dict[str, Any], path: Path) -> None:

@@ -135,11 +135,14 @@ def measure(cell: Cell, quick: bool) -> Row:
         row: Row = {"status": "ok", "seconds": seconds_of(cell, pipe, video, quick)}
     except torch.OutOfMemoryError:
         row = {"status": "out of memory"}
-    if on_gpu:
-        row |= {"allocated_gb": torch.cuda.max_memory_allocated() / 1e9}
-        row |= {"reserved_gb": torch.cuda.max_memory_reserved() / 1e9}
-    else:
-        row["resident_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    if not on_gpu:
+        return row | {"resident_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    free, total = torch.cuda.mem_get_info()
+    row["allocated_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    row["reserved_gb"] = torch.cuda.max_memory_reserved() / 1e9
+    row["card_gb"] = (total - free) / 1e9
+    if cell.cap_gb and row["card_gb"] > cell.cap_gb:  # CUDA loads its kernels later than the cap was set
+        row["status"] = "over its cap, with CUDA's kernels"
     return row
 
 

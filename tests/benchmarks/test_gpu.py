@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tav.model.tuned_weights import tuned_parameters
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -80,3 +82,13 @@ def test_flops_of_a_step_are_those_of_the_real_network(real_size):
     guided = real_size.count_flops("guided", 8, quick=False)
     assert guided == 2 * real_size.count_flops("inversion", 8, quick=False)
     assert 2 < real_size.count_flops("tuning", 8, quick=False) / (8 * one) < 3
+
+
+def test_the_networks_are_those_of_stable_diffusion_1(real_size):
+    pipe = real_size.build(real_size.REAL, "meta", torch.bfloat16)
+    numbers = {name: sum(p.numel() for p in getattr(pipe, name).parameters()) for name in ("vae", "text_encoder")}
+    assert numbers == {"vae": 83_653_863, "text_encoder": 123_060_480}
+    tuned = tuned_parameters(pipe.unet)
+    assert (len(tuned), sum(p.numel() for p in tuned.values())) == (112, 74_354_880)
+    image_unet = [p for name, p in pipe.unet.named_parameters() if "_temp" not in name]
+    assert sum(p.numel() for p in image_unet) == 859_520_964
