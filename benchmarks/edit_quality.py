@@ -30,7 +30,6 @@ from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts, encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
 
-
 JUDGE = Path("models/emoji-world/judge")
 NUM_FRAMES = 8
 SEED = 77

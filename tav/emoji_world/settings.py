@@ -22,10 +22,17 @@ class Training(Section):
     """Where the CPU can: twice as fast for large products, no gain for small ones."""
 
 
+class SharedNorms(Section):
+    minutes: float = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+
+
 class TextToImage(Section):
     seed: int
     minutes: float = Field(gt=0)
     """Wall clock."""
+    shared_norms: SharedNorms
+    """After these minutes: of the UNet alone, some steps of which norm several pictures together."""
     batch_size: int = Field(ge=1)
     """Pictures a process and step."""
     learning_rate: float = Field(gt=0)

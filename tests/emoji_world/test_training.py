@@ -14,7 +14,8 @@ needs_font = pytest.mark.skipif(not DEBIAN_FONT.is_file(), reason="fonts-noto-co
 SECTION = "{seed: 0, steps: 2, batch_size: 4, learning_rate: 0.001, bf16: false}"
 PARAMS = f"""
 text_to_image:
-  {{seed: 0, minutes: 0.03, processes: 1, batch_size: 4, learning_rate: 0.001,
+  {{seed: 0, minutes: 0.03, shared_norms: {{minutes: 0.02, learning_rate: 0.0004}}, processes: 1, batch_size: 4,
+   learning_rate: 0.001,
    warmup_steps: 1, ema_decay: 0.9, caption_dropout: 0.1}}
 vae: {SECTION}
 judge: {SECTION}
@@ -110,13 +111,22 @@ def test_a_checkpoint_of_text_to_image_holds_everything(tmp_path):
     state, other = (text_to_image.start(settings, 50, "cpu") for _ in range(2))
     for parameter in state.parameters:
         parameter.grad = torch.ones_like(parameter)
-    text_to_image.update(state, settings, progress=0.5)
+    text_to_image.update(state, settings)
     state.seconds = 7.0
     state.save(tmp_path / "state.pt")
     other.load(tmp_path / "state.pt", "cpu")
     assert (other.step, other.seconds) == (1, 7.0)
     for a, b in zip([*state.parameters, *state.averages], [*other.parameters, *other.averages], strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_rate_falls_twice(tmp_path):
+    from tav.emoji_world import text_to_image
+
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    settings = load_settings(tmp_path).text_to_image
+    rates = [text_to_image.learning_rate(settings, 9, 60 * minutes) for minutes in (0, 0.015, 0.0299, 0.03, 0.05)]
+    assert rates == pytest.approx([0.001, 0.0005, 0, 0.0004, 0], abs=1e-5)
 
 
 def test_unknown_settings_are_refused(tmp_path):

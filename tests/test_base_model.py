@@ -1,0 +1,54 @@
+"""The base model as `compute` of params.yaml asks for it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from project import tiny_params
+from tiny import tiny_stable_diffusion
+
+from tav.base_model import open_base, precision_of
+from tav.model.inflation import SparseCausalAttention
+from tav.model.token_merging import MergingAttention
+from tav.params import Params, check
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny_stable_diffusion(folder / "stable-diffusion")
+    return folder
+
+
+def params(models: Path, **compute: Any) -> Params:
+    data = tiny_params(models)
+    data["compute"] |= compute
+    return check(data)
+
+
+def attention_of(pipe: Any) -> set[type]:
+    return {type(module) for module in pipe.unet.modules() if isinstance(module, SparseCausalAttention)}
+
+
+def test_as_shipped(models: Path) -> None:
+    pipe = open_base(params(models))
+    assert attention_of(pipe) == {SparseCausalAttention}
+    assert (pipe.unet.dtype, precision_of(params(models).compute, "cpu")) == (torch.float32, "fp32")
+
+
+def test_precision_is_of_unet_and_text_encoder_only(models: Path) -> None:
+    pipe = open_base(params(models, precision="bf16"))
+    assert [part.dtype for part in (pipe.unet, pipe.text_encoder, pipe.vae)] == [torch.bfloat16] * 2 + [torch.float32]
+
+
+def test_tokens_are_merged(models: Path) -> None:
+    pytest.importorskip("tomesd")
+    assert MergingAttention in attention_of(open_base(params(models, token_merging=0.5)))
+
+
+def test_xformers_that_does_not_run_is_told(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("it may run here")
+    open_base(params(models, attention="xformers"))
+    assert capsys.readouterr().out.startswith("xformers is left out, and attention stays with SDPA: ")
