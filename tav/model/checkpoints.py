@@ -43,8 +43,11 @@ class Run:
 
 
 def fingerprint(settings: Any, tensors: Iterable[Tensor]) -> str:
-    """Hash of what makes a run: its settings (a dataclass) and what it starts from."""
-    free = {"checkpoint_every", "keep_checkpoints"}
+    """Hash of what makes a run: its settings (a dataclass) and what it starts from.
+
+    Gradient checkpointing is not in it: a run that ran out of memory goes on with it.
+    """
+    free = {"checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
     made_of = {entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in free}
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     for tensor in tensors:
@@ -98,9 +101,12 @@ def _restore(run: Run, path: Path, header: dict[str, str], tensors: dict[str, Te
 
 
 def _flat(state: dict[str, Any]) -> dict[str, Any]:
-    """8-bit AdamW wraps its tensors in one more dict, which it does not need for loading them."""
+    """8-bit AdamW wraps its tensors in one more dict, which it does not need for loading them.
+
+    Its maps (qmap1, qmap2) are one tensor for all parameters, and safetensors takes no tensor twice.
+    """
     return {
-        inner: content
+        inner: content.clone() if inner.startswith("qmap") else content
         for name, value in state.items()
         for inner, content in (value if isinstance(value, dict) else {name: value}).items()
     }

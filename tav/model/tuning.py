@@ -25,6 +25,7 @@ from tav.model.inflation import is_inflated
 from tav.model.master_weights import keep_masters
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts
+from tav.model.token_merging import MergingAttention
 from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -73,7 +74,8 @@ def tune(
 
     Each step draws a sample of the latents' posterior, noise and one timestep, from a generator of its own. With a
     `checkpoint_dir`, a run that was stopped goes on from its last checkpoint, tells the steps before it again, and
-    ends with the very weights of a run that was not stopped. Checkpoints of other settings or data are not used.
+    ends with the very weights of a run that was not stopped. Checkpoints of other settings (but for gradient
+    checkpointing, which changes no gradient), data or token merging are not used.
 
     Args:
         unet: inflated. Its tuned parameters become float32, all others are frozen, in the settings' precision.
@@ -91,7 +93,9 @@ def tune(
     scheduler, device = ddim_scheduler(scheduler), unet.device
     moments = Moments(*(part.to(device) for part in moments))
     run = start_run(parameters, settings, device)
-    mark = fingerprint(settings, [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values()])
+    merged = torch.tensor([part.ratio for part in unet.modules() if isinstance(part, MergingAttention)])
+    starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), merged]
+    mark = fingerprint(settings, starts_from)
     if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
     if checkpoint_dir:

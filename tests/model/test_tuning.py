@@ -6,9 +6,11 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+from tav.model.checkpoints import resume, save_checkpoint
 from tav.model.ddim import ddim_sample
 from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline
+from tav.model.token_merging import merge_tokens
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import (
     TuneSettings,
@@ -111,6 +113,22 @@ def test_damaged_and_foreign_checkpoints_are_not_used(sd_folder, moments, prompt
     assert not any(step.replayed for step in told)
 
 
+def test_a_run_goes_on_with_gradient_checkpointing(sd_folder, moments, prompt_embeds, tmp_path):
+    """As after running out of memory."""
+    tuned(sd_folder, moments, prompt_embeds, steps=5, checkpoint_dir=tmp_path)
+    frugal = dataclasses.replace(SETTINGS, gradient_checkpointing=True)
+    _, told = tuned(sd_folder, moments, prompt_embeds, frugal, checkpoint_dir=tmp_path)
+    assert [step.replayed for step in told] == [True] * 4 + [False] * 2
+
+
+def test_a_run_does_not_go_on_with_other_token_merging(sd_folder, moments, prompt_embeds, tmp_path):
+    pytest.importorskip("tomesd")
+    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
+    unet, scheduler = fresh(sd_folder)
+    merge_tokens(unet, 0.5)
+    assert not next(tune(unet, scheduler, moments, prompt_embeds, SETTINGS, checkpoint_dir=tmp_path)).replayed
+
+
 def test_checkpointing_changes_nothing_but_memory(sd_folder, moments, prompt_embeds):
     plain, _ = tuned(sd_folder, moments, prompt_embeds, steps=2)
     settings = dataclasses.replace(SETTINGS, gradient_checkpointing=True)
@@ -207,6 +225,30 @@ def test_8_bit_adamw_learns_alike_and_resumes(sd_folder, moments, prompt_embeds,
     assert [step.replayed for step in told] == [True] * 4 + [False] * 2
     assert [step.loss for step in told] == [step.loss for step in steps]
     assert same(resumed, whole)
+
+
+def test_a_checkpoint_of_8_bit_adamw_at_the_size_of_real_layers(tmp_path):
+    """Below 4096 numbers bitsandbytes keeps 32 bits, so that the tiny model's tensors tell nothing of 8."""
+    pytest.importorskip("bitsandbytes")
+
+    def start():
+        names = ("a.attn1.to_q.weight", "b.attn2.to_q.weight", "c.attn_temp.to_q.weight")
+        parameters = {name: torch.nn.Parameter(torch.eye(80)) for name in names}
+        return start_run(parameters, TuneSettings(adam8bit=True, learning_rate=1e-3), torch.device("cpu"))
+
+    def go_on(run):
+        for parameter in run.parameters.values():
+            parameter.grad = torch.randn(parameter.shape, generator=run.generator)
+        run.optimizer.step()
+
+    run, resumed = start(), start()
+    go_on(run)
+    save_checkpoint(run, tmp_path, "mark", keep=1)
+    resume(resumed, tmp_path, "mark")
+    go_on(run)
+    go_on(resumed)
+    assert same(resumed.parameters, run.parameters)
+    assert not same(run.parameters, start().parameters)
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
