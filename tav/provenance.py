@@ -57,6 +57,8 @@ class Made:
         data = {path: md5 for path, md5 in deps.items() if path not in made and CODE not in Path(path).parents}
         asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
         sections = {n: s.model_dump(mode="json", exclude_defaults=True) for n, s in self._sections().items()}
+        if compute := self._params.compute.model_dump(include=RECORDED, exclude_defaults=True):
+            sections["compute"] = compute
         return _hash([self.name, data, asked, sections])
 
     @cached_property

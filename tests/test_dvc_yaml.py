@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tav.provenance import RECORDED
+
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 RUNNER = {"tav/stages/__init__.py"}
@@ -85,6 +87,13 @@ def test_a_stage_lists_no_code_that_it_does_not_import(stage: str) -> None:
         d for d in code_deps(stage) if ROOT.joinpath(d).suffix in ("", ".py") and not any(covers(d, f) for f in used)
     }
     assert not idle, f"{stage} needn't list: {sorted(idle)}"
+
+
+def test_what_is_on_record_of_compute() -> None:
+    """tav.provenance tells rows apart by what dvc.yaml has as parameters."""
+    for stage in ("tune", "invert", "edit"):
+        names = {name for name in STAGES[stage]["do"]["params"] if name.startswith("compute")}
+        assert names == {f"compute.{name}" for name in RECORDED}
 
 
 LAYERS = {  # who may import which of ours: the longest name that fits a file is its layer

@@ -196,6 +196,16 @@ def test_another_configuration_is_another_row(project: Path) -> None:
     assert [run.data.params["edit.guidance_scale"] for run in found] == ["7.5", "3.0"]
 
 
+def test_another_way_to_compute_is_another_row(project: Path) -> None:
+    """As far as it changes what is made. DVC has the rest of `compute` on no record."""
+    change("token_merging: 0.0", "token_merging: 0.5")
+    change("memory: auto", "memory: 12gb")
+    dvc("repro", "evaluate@cat--dog")
+    record(load())
+    found = [run.data.params for run in rows(EDITS) if run.info.run_name == "cat--dog"]
+    assert [one["compute.token_merging"] for one in found] == ["0.5", "0.0"]
+
+
 def test_evaluated_once_more_is_the_same_row(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = row(EDITS, "car--panda")
     monkeypatch.setenv("CONSISTENCY", "0.95")
