@@ -24,7 +24,10 @@ from tav.model.prompts import Prompts
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
 
 RUNTIME = {"cpu": 0.7e9, "cuda": 0.9e9}
-"""Bytes of the libraries, and on a GPU of its context and of the kernels' workspaces. Measured: docs/performance.md."""
+"""Bytes of the libraries, and on a GPU of its context and of the kernels' workspaces.
+
+The CPU's is measured (docs/performance.md), the GPU's is a guess. Other devices, such as mps, are taken for a CPU.
+"""
 PROMPT_TOKENS = 77
 
 
@@ -52,7 +55,7 @@ class Expectation:
 
     def memory(self, device: str) -> float:
         """Bytes in all, with a tenth of the activations for what lies between the allocator's blocks."""
-        return self.weights + 1.1 * self.activations + RUNTIME[torch.device(device).type]
+        return self.weights + 1.1 * self.activations + RUNTIME.get(torch.device(device).type, RUNTIME["cpu"])
 
 
 def expect_tuning(
@@ -100,27 +103,29 @@ def expect_sampling(
 
 def measure_speed(device: str, dtype: torch.dtype) -> Speed:
     """Of this machine, now. Takes less than a second."""
-    side = 8192 if torch.device(device).type == "cuda" else 1024
+    # a block is larger than the caches: an H100's hold 50 MB
+    side, length = (8192, 2**27) if torch.device(device).type == "cuda" else (1024, 2**24)
     generator = torch.Generator(device).manual_seed(0)  # products of ones take less power, and so less time
     matrix, block, one = (
-        torch.randn(n, generator=generator, device=device, dtype=dtype) for n in (side * side, 2**24, 1)
+        torch.randn(n, generator=generator, device=device, dtype=dtype) for n in (side * side, length, 1)
     )
     square = matrix.view(side, side)
     return Speed(
-        flops=2 * side**3 / _seconds(lambda: square @ square),
-        bandwidth=2 * block.nbytes / _seconds(lambda: block.clone()),
-        overhead=_seconds(lambda: [one + one for _ in range(200)]) / 200,
+        flops=2 * side**3 / _seconds(device, lambda: square @ square),
+        bandwidth=2 * block.nbytes / _seconds(device, lambda: block.clone()),
+        overhead=_seconds(device, lambda: [one + one for _ in range(200)]) / 200,
     )
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(device: str, work: Callable[[], object]) -> float:
     """The best of three, after one that warms up."""
+    wait = torch.device(device).type != "cpu"
     taken = []
     for _ in range(4):
         began = time.perf_counter()
         work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if wait:
+            torch.accelerator.synchronize(device)
         taken.append(time.perf_counter() - began)
     return min(taken[1:])
 

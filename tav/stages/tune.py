@@ -12,6 +12,8 @@ from tav.params import Params, Tune, told
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
+    import torch
+
     from tav.latents import Moments
     from tav.model.prompts import Prompts
     from tav.model.tuning import Step
@@ -37,8 +39,9 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
-    texts = [caption, inversion, params.edit.negative_prompt, *_prompts(params, key)]
-    source, *others = encode_prompts(pipe, texts, frames.shape[1:3])
+    (source,) = encode_prompts(pipe, [caption], frames.shape[1:3])  # alone: a GPU's last bits depend on the batch
+    texts = [inversion, params.edit.negative_prompt, *_prompts(params, key)]
+    others = encode_prompts(pipe, texts, frames.shape[1:3])
     _sample(params, key, pipe, moments, others, 0)
     steps = []
     with told():
@@ -113,7 +116,7 @@ def _write(params: Params, key: str, unet: Any, caption: str, steps: "list[Step]
     last = [step.loss for step in steps[-max(1, len(steps) // 10) :]]
     facts = {
         "seconds": sum(step.seconds for step in steps),
-        "peak_memory_gb": _peak_memory() / 1e9,
+        "peak_memory_gb": _peak_memory(unet.device) / 1e9,
         "loss_of_last_tenth": sum(last) / len(last),
     }
     write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()})
@@ -124,13 +127,13 @@ def _is_due(settings: Tune, step: int) -> bool:
     return settings.sample_every is not None and (step % settings.sample_every == 0 or step == settings.steps)
 
 
-def _peak_memory() -> int:
-    """Bytes: of the GPU where there is one, else of this process."""
+def _peak_memory(device: "torch.device") -> int:
+    """Bytes: of the GPU where it ran on one, else of this process."""
     import resource
 
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -6,7 +6,14 @@ from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
 
 from tav.latents import encode_moments
-from tav.model.expectation import Speed, _Meter, expect_sampling, expect_tuning, measure_speed
+from tav.model.expectation import (
+    Expectation,
+    Speed,
+    _Meter,
+    expect_sampling,
+    expect_tuning,
+    measure_speed,
+)
 from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline, load_shapes
 from tav.model.tuning import TuneSettings, tune
@@ -70,6 +77,11 @@ def test_other_kinds(kind, tmp_path):
     shapes = load_shapes(str(make(tmp_path, **options)))
     assert expect_tuning(shapes, 2, SIZE, TuneSettings(precision="bf16", gradient_checkpointing=True)).activations > 0
     assert expect_sampling(shapes, 2, SIZE, FLOAT, guided=True).activations > 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1", "mps"])
+def test_every_device_needs_more_than_its_tensors(device):
+    assert Expectation(weights=6e8, activations=5e8, step_seconds=0, frame_seconds=0).memory(device) > 1.1e9
 
 
 def test_a_single_file_needs_its_configuration(tmp_path):
