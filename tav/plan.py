@@ -53,6 +53,14 @@ class Machine:
     """Bytes: of the GPU, or of the computer where there is none."""
 
 
+class TooMuch(UserError):
+    """What a stage is expected to need is not there."""
+
+    def __init__(self, needs: str, advice: str) -> None:
+        super().__init__(f"{needs}. {advice}")
+        self.advice = advice
+
+
 def machine() -> Machine:
     import torch
 
@@ -67,17 +75,18 @@ def machine() -> Machine:
 def choose(
     params: Params, work: Work, pipe: Any, on: Machine, speed: "Speed | None" = None
 ) -> tuple[Savings, "Expectation"]:
-    """The fastest way that fits, and what it is expected to take. Raises UserError with a setting that would fit."""
+    """The fastest way that fits, and what it is expected to take. Raises TooMuch with a setting that would fit."""
     limit = min(CAPS.get(params.compute.memory, on.memory), on.memory)
     with told():
         for savings in ways(params, work, on):
             expected = expect(params, work, savings, pipe, on, speed)
             if expected.memory(on.device) <= limit:
                 return savings, expected
-        fits = _that_fits(params, work, pipe, on, limit)
-    raise UserError(
+        advice = _that_fits(params, work, pipe, on, limit)
+    raise TooMuch(
         f"{work.stage}@{work.key} is expected to need {expected.memory(on.device) / GB:.1f} GB ({savings}); there are "
-        f"{limit / GB:.1f} GB ({on.device}, compute.memory: {params.compute.memory}). {fits}"
+        f"{limit / GB:.1f} GB ({on.device}, compute.memory: {params.compute.memory})",
+        advice,
     )
 
 
@@ -128,7 +137,7 @@ def tuning_settings(params: Params, key: str, savings: Savings, device: str) -> 
 
 
 def announce(params: Params, work: Work, pipe: Any) -> Savings:
-    """Say what a stage is expected to need, before it starts. Raises UserError when that is not there."""
+    """Say what a stage is expected to need, before it starts. Raises TooMuch when that is not there."""
     on = machine()
     savings, expected = choose(params, work, pipe, on)
     needs, there = expected.memory(on.device) / GB, on.memory / GB
@@ -143,7 +152,7 @@ def _that_fits(params: Params, work: Work, pipe: Any, on: Machine, limit: float)
         *_, savings = ways(asked, smaller, on)
         if expect(asked, smaller, savings, pipe, on).memory(on.device) <= room:
             return f"This would fit: {setting}"
-    return "Take a machine with more memory"
+    return "No one setting is enough: take less of both extract.num_frames and extract.size, or a larger machine"
 
 
 def _candidates(params: Params, work: Work, all_there: float, cap: float) -> Iterator[tuple[str, Params, Work, float]]:
@@ -181,25 +190,38 @@ def print_plan(params: Params) -> None:
     with told():
         pipe = load_shapes(base.source, revision=base.revision, config=base.config)
     speed = measure_speed(on.device, dtype_of(params.compute, on.device))
-    known: dict[Work, tuple[Savings, Expectation]] = {}
+    known: dict[Work, tuple[Savings, Expectation] | TooMuch] = {}
     table = Table(title=f"On {on.device} with {on.memory / GB:.1f} GB, {precision_of(params.compute, on.device)}")
     for name in ("stage", "frames", "size", "memory", "saved by", "time"):
         table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
-    total = 0.0
+    total, left_out = 0.0, ""
     for work in works(params):
         cells = [f"{work.stage}@{work.key}", str(work.num_frames), "{}x{}".format(*work.size)]
-        alike = replace(work, key=str(params.tune_of(work.key).gradient_checkpointing) if work.stage == "tune" else "")
-        try:
-            savings, expected = known[alike] = known.get(alike) or choose(params, work, pipe, on, speed)
-        except UserError as error:
-            table.add_row(*cells, "too much", str(error).rpartition("). ")[2], "")
+        alike = replace(work, key=_own(params, work))
+        if alike not in known:
+            try:
+                known[alike] = choose(params, work, pipe, on, speed)
+            except TooMuch as error:
+                known[alike] = error
+        found = known[alike]
+        if isinstance(found, TooMuch):
+            table.add_row(*cells, "too much", found.advice, "")
+            left_out = ", without what is too much"
             continue
+        savings, expected = found
         taken = seconds(params, work, expected)
         total += taken
         table.add_row(*cells, f"{expected.memory(on.device) / GB:.1f} GB", str(savings), _clock(taken))
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table)
-    console.print(f"In all about {_clock(total)} of computing, one after the other.")
+    console.print(f"In all about {_clock(total)} of computing, one after the other{left_out}.")
+
+
+def _own(params: Params, work: Work) -> str:
+    """A video's own settings that change what its tuning is expected to take."""
+    if work.stage != "tune":
+        return ""
+    return str(params.tune_of(work.key).model_dump(include={"gradient_checkpointing", "official_checkpointing"}))
 
 
 def works(params: Params) -> Iterator[Work]:

@@ -1,5 +1,6 @@
 """What work is expected to take, and what is done about it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from tav.__main__ import app
 from tav.model.pretrained import load_shapes
 from tav.params import Params, UserError, check
-from tav.plan import GB, Machine, Savings, Work, announce, choose, expect, works
+from tav.plan import GB, Machine, Savings, Work, announce, choose, expect, print_plan, works
 
 
 @pytest.fixture(scope="module")
@@ -93,5 +94,17 @@ def test_the_command(data: dict[str, Any]) -> None:
     assert result.exit_code == 0
     for work in works(check(data)):
         assert f"{work.stage}@{work.key}" in result.output
-    assert "In all about" in result.output
+    assert re.search(r"In all about \d+ s of computing, one after the other\.", result.output)
     assert not Path("artifacts").exists()
+
+
+def test_the_command_says_what_is_too_much(data: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """tune@dog is tuned as tune@cat is, but keeps all activations."""
+    data["compute"]["memory"] = "12gb"
+    data["extract"] |= {"num_frames": 64, "size": [512, 512]}
+    data["videos"]["dog"] = data["videos"]["cat"] | {"tune": {"gradient_checkpointing": False}}
+    print_plan(check(data))
+    printed = capsys.readouterr().out
+    assert re.search(r"tune@dog .* too much .* This would fit: ", printed)
+    assert re.search(r"tune@cat .* \d+\.\d GB .* gradient checkpointing", printed)
+    assert "without what is too much" in printed
