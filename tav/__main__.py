@@ -57,7 +57,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return (
             f"out of memory ({text.split('. ')[0]}): set compute.memory to less than there is (`tav plan` tells what "
-            "is expected), or a smaller extract.size or extract.num_frames"
+            "is expected), tune.gradient_checkpointing: true, or a smaller extract.size or extract.num_frames"
         )
     return None
 

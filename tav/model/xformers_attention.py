@@ -33,7 +33,7 @@ def use_xformers(unet: nn.Module, dtype: torch.dtype) -> str | None:
 
     Args:
         unet: inflated, on the device where it will run.
-        dtype: what attention will run in: the UNet's, or that of autocast.
+        dtype: what attention will run in.
 
     Returns:
         None; or, where nothing was changed, a line that says why.
