@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tav.latents import Moments
     from tav.model.prompts import Prompts
-    from tav.model.tuning import Step
+    from tav.model.tuning import Step, TuneSettings
 
 CHECKPOINTS = Path("checkpoints")
 """Outside the stage's outputs, which DVC deletes before a run."""
@@ -52,7 +52,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
                 _sample(params, key, pipe, moments, others, step.step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
-    _write(params, key, pipe.unet, caption, steps)
+    _write(params, key, pipe.unet, caption, of_model, steps)
 
 
 def _sample(params: Params, key: str, pipe: Any, moments: "Moments", prompts: "list[Prompts]", step: int) -> None:
@@ -91,7 +91,7 @@ def _prompts(params: Params, key: str) -> list[str]:
     return [edit.prompt for edit in params.edits.values() if edit.video == key]
 
 
-def _write(params: Params, key: str, unet: Any, caption: str, steps: "list[Step]") -> None:
+def _write(params: Params, key: str, unet: Any, caption: str, of_model: "TuneSettings", steps: "list[Step]") -> None:
     from tav.model.pretrained import identity
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
@@ -119,7 +119,9 @@ def _write(params: Params, key: str, unet: Any, caption: str, steps: "list[Step]
         "peak_memory_gb": _peak_memory(unet.device) / 1e9,
         "loss_of_last_tenth": sum(last) / len(last),
     }
-    write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()})
+    # what `compute` came to on this machine
+    how = {name: getattr(of_model, name) for name in ("precision", "gradient_checkpointing", "adam8bit")}
+    write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()} | how)
     shutil.rmtree(CHECKPOINTS / key, ignore_errors=True)
 
 

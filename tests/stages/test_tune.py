@@ -18,9 +18,10 @@ from tav.stages import Progress, tune
 WEIGHTS = Path("artifacts/tune/cat/weights.safetensors")
 
 
-def test_writes_weights_losses_and_facts(params: Params, models: Path) -> None:
+def test_writes_weights_losses_and_facts(data: dict[str, Any], params: Params, models: Path) -> None:
+    data["compute"]["precision"], data["tune"]["gradient_checkpointing"] = "bf16", True
     seen: list[Progress] = []
-    tune.run(params, "cat", seen.append)
+    tune.run(check(data), "cat", seen.append)
     assert [(p.done, p.total) for p in seen] == [(n, 4) for n in (1, 2, 3, 4)]
     with Path("artifacts/tune/cat/loss.csv").open() as lines:
         rows = list(csv.DictReader(lines))
@@ -29,6 +30,8 @@ def test_writes_weights_losses_and_facts(params: Params, models: Path) -> None:
     facts = json.loads(Path("artifacts/tune/cat/tuning.json").read_text())
     assert facts["seconds"] > 0
     assert 0.1 < facts["peak_memory_gb"] < 24
+    how = {"precision": "bf16", "gradient_checkpointing": True, "adam8bit": False}
+    assert how.items() <= facts.items()
     with safe_open(WEIGHTS, "pt") as file:
         header = file.metadata()
     assert header["prompt"] == "a cat running"
