@@ -35,7 +35,7 @@ def main() -> None:
     """Run a command. An error that a person can mend is one line; TAV_TRACEBACK=1 shows where it came from."""
     try:
         app()
-    except (UserError, OSError, MemoryError, RuntimeError) as error:
+    except (UserError, OSError, MemoryError, RuntimeError, FloatingPointError) as error:
         line = explain(error)
         if line is None or os.environ.get("TAV_TRACEBACK"):
             raise
@@ -48,7 +48,7 @@ def main() -> None:
 def explain(error: BaseException) -> str | None:
     """What a person is told of an error, or None where only a traceback helps."""
     text = " ".join(str(error).split())
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | FloatingPointError):
         return text
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({text}): make room (`dvc gc -w` drops old results) and run it again"

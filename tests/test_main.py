@@ -84,4 +84,5 @@ def test_explained_errors() -> None:
     helps = str(explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
     assert all(setting in helps for setting in ("compute.memory", "tune.gradient_checkpointing", "extract.size"))
     assert explain(UserError("a\n b")) == "a b"
+    assert explain(FloatingPointError("the latents are not finite")) == "the latents are not finite"
     assert explain(RuntimeError("shape mismatch")) is None

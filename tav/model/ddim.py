@@ -49,6 +49,9 @@ def ddim_invert(
     Returns:
         float32, (num_inference_steps + 1) (b f) c h w: the start, then the latents after each step. Sampling from
         index `start` begins with the latents at `-1 - start`.
+
+    Raises:
+        FloatingPointError: they are not finite.
     """
     inverse = DDIMInverseScheduler.from_config(ddim_scheduler(scheduler).config)
     inverse.set_timesteps(num_inference_steps)
@@ -58,6 +61,7 @@ def ddim_invert(
         trajectory.append(inverse.step(noise_pred, timestep, trajectory[-1]).prev_sample)
         if on_step is not None:
             on_step(step, num_inference_steps)
+    _check_finite(trajectory[-1], unet)
     return torch.stack(trajectory)
 
 
@@ -95,6 +99,9 @@ def ddim_sample(
 
     Returns:
         float32, (b f) c h w.
+
+    Raises:
+        FloatingPointError: they are not finite.
     """
     if guidance_scale != 1 and negative_prompts is None:
         raise ValueError(f"guidance_scale is {guidance_scale}; expected negative_prompts, or guidance_scale 1")
@@ -113,6 +120,7 @@ def ddim_sample(
         latents = scheduler.step(noise_pred, timestep, latents, eta=eta, generator=generator).prev_sample
         if on_step is not None:
             on_step(step, num_inference_steps - start)
+    _check_finite(latents, unet)
     return latents
 
 
@@ -140,6 +148,15 @@ def predict_noise(
     }
     noise_pred: Tensor = unet(latents.to(dtype), timestep, context, added_cond_kwargs=added or None).sample
     return noise_pred.float()
+
+
+def _check_finite(latents: Tensor, unet: Any) -> None:
+    """NaN would be a black video. Looked at once, since it stays once it is there."""
+    if not latents.isfinite().all():
+        raise FloatingPointError(
+            f"the latents are not finite: the UNet in {str(unet.conv_in.weight.dtype)[6:]} gives NaN or infinity. "
+            "A precision of bf16 or fp32 may help"
+        )
 
 
 def _predict_halves(

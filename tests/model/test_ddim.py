@@ -96,6 +96,27 @@ def test_deterministic(pipe, latents, prompt_embeds):
     assert not torch.equal(sample(eta=1.0, seed=1), sample(eta=1.0, seed=2))
 
 
+def test_an_overflow_is_told(pipe, latents, prompt_embeds):
+    """In fp16, what is no trouble in float32."""
+    unet = pipe.unet
+    with torch.no_grad():
+        unet.conv_out.bias.fill_(6e4)  # fp16 ends at 65504
+        unet.conv_out.weight.mul_(1e5)
+
+    def invert():
+        return ddim_invert(unet, pipe.scheduler, latents, prompt_embeds, 2)
+
+    def sample():
+        return ddim_sample(unet, pipe.scheduler, latents, prompt_embeds, num_inference_steps=2, guidance_scale=1)
+
+    for run in (invert, sample):
+        assert run().isfinite().all()
+    unet.half()
+    for run in (invert, sample):
+        with pytest.raises(FloatingPointError, match="the UNet in float16 gives NaN or infinity"):
+            run()
+
+
 def test_each_video_has_its_prompt_and_timestep(pipe, latents, prompt_embeds):
     prompts = torch.cat([prompt_embeds.embeds, prompt_embeds.embeds.flip(1)])
     timesteps = torch.tensor([10, 900])
