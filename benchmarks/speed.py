@@ -27,8 +27,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tav.latents import encode_moments
 from tav.model.ddim import predict_noise
-from tav.model.expectation import expect_sampling, expect_tuning, measure_speed
+from tav.model.expectation import expect_sampling, expect_tuning
 from tav.model.inflation import inflate
+from tav.model.meter import measure_speed
 from tav.model.prompts import Prompts
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import TuneSettings, tune

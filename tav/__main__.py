@@ -195,7 +195,7 @@ def add(
 @app.command()
 def plan() -> None:
     """Print what tuning and editing will take of memory and time. Runs nothing."""
-    from tav.plan import print_plan
+    from tav.planned import print_plan
 
     print_plan(load())
 

@@ -21,8 +21,6 @@ Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
-
-
 V = TypeVar("V")
 
 
@@ -83,7 +81,7 @@ class Compute(Section):
     """How the models run on this machine."""
 
     memory: Memory = "auto"
-    """What `tune` and `edit` may take of the GPU (or of the machine, where there is none); what they save follows."""
+    """What `tune` and `edit` may take of the GPU (or of the machine, where there is none). max: whatever they like."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the UNet and the text encoders. auto: fp32 on a CPU; on a GPU bf16, or fp16 where it has no bf16."""
     attention: Literal["sdpa", "xformers"] = "sdpa"

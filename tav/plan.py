@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tav.params import Params, UserError, told
 
 if TYPE_CHECKING:
-    from tav.model.expectation import Expectation, Speed
+    from tav.model.expectation import Expectation
+    from tav.model.meter import Speed
     from tav.model.tuning import TuneSettings
 
 GB = 1e9
@@ -69,18 +70,23 @@ def machine() -> Machine:
     device = best_device()
     if torch.device(device).type == "cuda":
         return Machine(device, torch.cuda.get_device_properties(device).total_memory)
-    return Machine(device, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
+    limits = [float(text) for text in [limit.read_text().strip()] if text != "max"] if limit.exists() else []
+    return Machine(device, min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits]))
 
 
 def choose(
     params: Params, work: Work, pipe: Any, on: Machine, speed: "Speed | None" = None
 ) -> tuple[Savings, "Expectation"]:
-    """The fastest way that fits, and what it is expected to take. Raises TooMuch with a setting that would fit."""
+    """The fastest way that fits, and what it is expected to take. Raises TooMuch with a setting that would fit.
+
+    `compute.memory: max` saves nothing and refuses nothing: the expectation may be wrong.
+    """
     limit = min(CAPS.get(params.compute.memory, on.memory), on.memory)
     with told():
         for savings in ways(params, work, on):
             expected = expect(params, work, savings, pipe, on, speed)
-            if expected.memory(on.device) <= limit:
+            if expected.memory(on.device) <= limit or params.compute.memory == "max":
                 return savings, expected
         advice = _that_fits(params, work, pipe, on, limit)
     raise TooMuch(
@@ -175,80 +181,3 @@ def _candidates(params: Params, work: Work, all_there: float, cap: float) -> Ite
     for share in (0.75, 0.5, 0.25):
         width, height = (max(64, int(side * share) // 64 * 64) for side in work.size)
         yield f"extract.size: {min(width, height)}", asked, replace(work, size=(width, height)), cap
-
-
-def print_plan(params: Params) -> None:
-    """Print what each stage that runs the network is expected to take. Loads no weights, runs nothing."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from tav.base_model import dtype_of, precision_of
-    from tav.model.expectation import measure_speed
-    from tav.model.pretrained import load_shapes
-
-    on, base = machine(), params.base
-    with told():
-        pipe = load_shapes(base.source, revision=base.revision, config=base.config)
-    speed = measure_speed(on.device, dtype_of(params.compute, on.device))
-    known: dict[Work, tuple[Savings, Expectation] | TooMuch] = {}
-    table = Table(title=f"On {on.device} with {on.memory / GB:.1f} GB, {precision_of(params.compute, on.device)}")
-    for name in ("stage", "frames", "size", "memory", "saved by", "time"):
-        table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
-    total, left_out = 0.0, ""
-    for work in works(params):
-        cells = [f"{work.stage}@{work.key}", str(work.num_frames), "{}x{}".format(*work.size)]
-        alike = replace(work, key=_own(params, work))
-        if alike not in known:
-            try:
-                known[alike] = choose(params, work, pipe, on, speed)
-            except TooMuch as error:
-                known[alike] = error
-        found = known[alike]
-        if isinstance(found, TooMuch):
-            table.add_row(*cells, "too much", found.advice, "")
-            left_out = ", without what is too much"
-            continue
-        savings, expected = found
-        taken = seconds(params, work, expected)
-        total += taken
-        table.add_row(*cells, f"{expected.memory(on.device) / GB:.1f} GB", str(savings), _clock(taken))
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(table)
-    console.print(f"In all about {_clock(total)} of computing, one after the other{left_out}.")
-
-
-def _own(params: Params, work: Work) -> str:
-    """A video's own settings that change what its tuning is expected to take."""
-    if work.stage != "tune":
-        return ""
-    return str(params.tune_of(work.key).model_dump(include={"gradient_checkpointing", "official_checkpointing"}))
-
-
-def works(params: Params) -> Iterator[Work]:
-    """Of each video and edit of params.yaml, at the size that extract would give it."""
-    from tav.video import fitted_size, probe
-
-    for key, video in params.videos.items():
-        extract, info = params.extract_of(key), probe(Path(video.path))
-        size = fitted_size(info.width, info.height, extract.size)
-        yield Work("tune", key, extract.num_frames, size)
-        yield Work("invert", key, extract.num_frames, size)
-        for name, edit in params.edits.items():
-            if edit.video == key:
-                yield Work("edit", name, extract.num_frames, size, guided=params.edit_of(name).guidance_scale != 1)
-
-
-def seconds(params: Params, work: Work, expected: "Expectation") -> float:
-    """Of computing: loading and start-up come on top."""
-    steps, vae = params.invert.num_inference_steps, expected.frame_seconds * work.num_frames
-    if work.stage == "tune":
-        return params.tune_of(work.key).steps * expected.step_seconds + vae
-    if work.stage == "invert":  # there, back, and back from half way
-        return 2.5 * steps * expected.step_seconds + 3 * vae
-    return params.edit_of(work.key).strength * steps * expected.step_seconds + vae
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

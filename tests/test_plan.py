@@ -1,6 +1,7 @@
 """What work is expected to take, and what is done about it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 from tav.__main__ import app
 from tav.model.pretrained import load_shapes
 from tav.params import Params, UserError, check
-from tav.plan import GB, Machine, Savings, Work, announce, choose, expect, print_plan, works
+from tav.plan import GB, Machine, Savings, Work, announce, choose, expect
+from tav.planned import print_plan, works
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,7 @@ def test_memory_is_saved_only_where_it_must(data: dict[str, Any], shapes: Any, w
     tight = between(params, work, shapes, Savings(), saved)
     assert choose(params, work, shapes, tight)[0] == saved
     data["compute"]["memory"] = "max"
-    with pytest.raises(UserError, match=r"expected to need .* \(nothing saved\).*would fit: compute.memory: auto"):
-        choose(check(data), work, shapes, tight)
+    assert choose(check(data), work, shapes, tight)[0] == Savings()
 
 
 def test_a_cap_below_what_is_there(data: dict[str, Any], shapes: Any) -> None:
@@ -85,8 +86,8 @@ def test_fewer_frames_would_fit(data: dict[str, Any], shapes: Any) -> None:
 
 
 def test_a_stage_stops_before_it_starts(data: dict[str, Any], shapes: Any) -> None:
-    with pytest.raises(UserError, match=r"tune@cat is expected to need \d+.* there are \d+"):
-        announce(check(data), Work("tune", "cat", 1024, (2048, 2048)), shapes)
+    with pytest.raises(UserError, match=r"edit@cat--dog is expected to need \d+.* there are \d+"):
+        announce(check(data), replace(EDIT, num_frames=1024, size=(2048, 2048)), shapes)
 
 
 def test_the_command(data: dict[str, Any]) -> None:

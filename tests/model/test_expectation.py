@@ -6,15 +6,9 @@ from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
 
 from tav.latents import encode_moments
-from tav.model.expectation import (
-    Expectation,
-    Speed,
-    _Meter,
-    expect_sampling,
-    expect_tuning,
-    measure_speed,
-)
+from tav.model.expectation import Expectation, expect_sampling, expect_tuning
 from tav.model.inflation import inflate
+from tav.model.meter import Meter, Speed, measure_speed
 from tav.model.pretrained import load_pipeline, load_shapes
 from tav.model.tuning import TuneSettings, tune
 
@@ -34,7 +28,7 @@ def test_memory_of_a_tuning_step(sd_folder, frames, prompt_embeds, shapes, gradi
     moments = encode_moments(pipe.vae, frames)
     settings = TuneSettings(gradient_checkpointing=gradient_checkpointing)
     steps = tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, settings)
-    with _Meter(None) as taken:
+    with Meter(None) as taken:
         next(steps)
     height, width = frames.shape[1:3]
     expected = expect_tuning(shapes, len(frames), (width, height), settings)
