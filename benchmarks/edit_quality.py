@@ -26,7 +26,7 @@ from tav.emoji_world.render import render_video
 from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav.latents import Moments, decode, encode_moments
 from tav.model.ddim import ddim_invert, ddim_sample, first_step
-from tav.model.inflation import SparseCausalAttention, inflate
+from tav.model.inflation import SparseCausalAttention, VideoGroupNorm, inflate
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts, encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
@@ -47,6 +47,7 @@ class Variant:
     tuned: bool = True
     sparse_causal: bool = True
     temporal: bool = True
+    video_norm: bool = True
     noise: str | None = None
     """None: inverted latents. "own": a noise for each frame; "shared": one for all. Pure at strength 1, else added."""
 
@@ -54,6 +55,7 @@ class Variant:
 VARIANTS = (
     Variant("default"),
     Variant("untuned", tuned=False),
+    Variant("untuned, norms of single frames", tuned=False, video_norm=False),
     Variant("no sparse-causal attention", sparse_causal=False),
     Variant("no temporal attention", temporal=False),
     Variant("each frame alone", inflated=False, tuned=False),
@@ -89,6 +91,8 @@ def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) 
         inflate(pipe.unet, NUM_FRAMES, seed=settings.tune.seed)
     if not variant.sparse_causal:
         _see_own_frame(pipe.unet)
+    if not variant.video_norm:
+        _norm_own_frame(pipe.unet)
     if variant.tuned:
         # its output starts at zero and so stays there; at a rate of 0 `tune` would say that it is not tuned
         rates = {} if variant.temporal else {"temporal_learning_rate": 1e-9}
@@ -104,6 +108,12 @@ def _see_own_frame(unet: Any) -> None:
     for module in unet.modules():
         if isinstance(module, SparseCausalAttention):
             module.__class__, module.is_cross_attention = Attention, False
+
+
+def _norm_own_frame(unet: Any) -> None:
+    for module in unet.modules():
+        if isinstance(module, VideoGroupNorm):
+            module.__class__ = torch.nn.GroupNorm
 
 
 def edit(
@@ -206,7 +216,7 @@ def run(
 
 
 def _model(variant: Variant) -> tuple[bool, ...]:
-    return variant.inflated, variant.tuned, variant.sparse_causal, variant.temporal
+    return variant.inflated, variant.tuned, variant.sparse_causal, variant.temporal, variant.video_norm
 
 
 def _write_sheet(path: Path, rows: list[np.ndarray], labels: list[str]) -> None:
