@@ -95,7 +95,7 @@ def tune(
     run = start_run(parameters, settings, device)
     merged = torch.tensor([part.ratio for part in unet.modules() if isinstance(part, MergingAttention)])
     starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), merged]
-    mark = fingerprint(settings, starts_from)
+    mark = fingerprint(settings, [*starts_from, *_base_marks(unet, scheduler)])
     if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
     if checkpoint_dir:
@@ -111,6 +111,13 @@ def tune(
         if checkpoint_dir and number % settings.checkpoint_every == 0:
             save_checkpoint(run, checkpoint_dir, mark, keep=settings.keep_checkpoints)
         yield run.history[-1]
+
+
+def _base_marks(unet: Any, scheduler: Any) -> list[Tensor]:
+    """What tells one base from another: a few numbers of each frozen weight (all would take seconds), the schedule."""
+    frozen = [parameter.detach().view(-1)[:64] for parameter in unet.parameters() if not parameter.requires_grad]
+    velocities = torch.tensor([scheduler.config.prediction_type == "v_prediction"])
+    return [torch.cat(frozen), scheduler.alphas_cumprod, velocities]
 
 
 def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Parameter]:

@@ -129,6 +129,22 @@ def test_a_run_does_not_go_on_with_other_token_merging(sd_folder, moments, promp
     assert not next(tune(unet, scheduler, moments, prompt_embeds, SETTINGS, checkpoint_dir=tmp_path)).replayed
 
 
+def test_a_run_does_not_go_on_from_another_base(sd_folder, moments, prompt_embeds, tmp_path):
+    """Not even one whose tuned weights start alike, such as a base with a LoRA on its keys, or another schedule."""
+    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
+
+    def goes_on(unet, scheduler):
+        return next(tune(unet, scheduler, moments, prompt_embeds, SETTINGS, checkpoint_dir=tmp_path)).replayed
+
+    unet, scheduler = fresh(sd_folder)
+    assert goes_on(unet, scheduler)
+    unet, _ = fresh(sd_folder)
+    unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_k.weight.data[0, 0] += 1e-3
+    assert not goes_on(unet, scheduler)
+    other = type(scheduler).from_config(scheduler.config, beta_end=0.02)
+    assert not goes_on(fresh(sd_folder)[0], other)
+
+
 def test_checkpointing_changes_nothing_but_memory(sd_folder, moments, prompt_embeds):
     plain, _ = tuned(sd_folder, moments, prompt_embeds, steps=2)
     settings = dataclasses.replace(SETTINGS, gradient_checkpointing=True)
