@@ -63,7 +63,7 @@ def test_memory_is_saved_only_where_it_must(data: dict[str, Any], shapes: Any, w
 
 def test_a_cap_below_what_is_there(data: dict[str, Any], shapes: Any) -> None:
     data["compute"]["memory"] = "12gb"
-    large = Work("tune", "cat", 64, (512, 512))
+    large = Work("tune", "cat", 44, (512, 512))
     assert choose(check(data), large, shapes, Machine("cpu", 999 * GB))[0].gradient_checkpointing
     data["compute"]["memory"] = "24gb"
     assert not choose(check(data), large, shapes, Machine("cpu", 999 * GB))[0].gradient_checkpointing

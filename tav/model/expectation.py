@@ -24,6 +24,11 @@ RUNTIME = {"cpu": 0.7e9, "cuda": 0.9e9}
 
 The CPU's is measured (docs/performance.md), the GPU's is a guess. Other devices, such as mps, are taken for a CPU.
 """
+UNSEEN = {"cpu": 1.5, "cuda": 1.1}
+"""Times the activations: what kernels take for themselves, and what lies between the allocator's blocks.
+
+The CPU's is the most that was measured (512 px, docs/performance.md), the GPU's is a guess.
+"""
 PROMPT_TOKENS = 77
 
 
@@ -39,8 +44,9 @@ class Expectation:
     """Of the VAE, for a frame."""
 
     def memory(self, device: str) -> float:
-        """Bytes in all, with a tenth of the activations for what lies between the allocator's blocks."""
-        return self.weights + 1.1 * self.activations + RUNTIME.get(torch.device(device).type, RUNTIME["cpu"])
+        """Bytes in all, on such a device."""
+        kind = torch.device(device).type
+        return self.weights + UNSEEN.get(kind, UNSEEN["cpu"]) * self.activations + RUNTIME.get(kind, RUNTIME["cpu"])
 
 
 def expect_tuning(

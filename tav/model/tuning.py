@@ -115,7 +115,7 @@ def tune(
 
 def _base_marks(unet: Any, scheduler: Any) -> list[Tensor]:
     """What tells one base from another: a few numbers of each frozen weight (all would take seconds), the schedule."""
-    frozen = [parameter.detach().view(-1)[:64] for parameter in unet.parameters() if not parameter.requires_grad]
+    frozen = [parameter.detach().flatten()[:64] for parameter in unet.parameters() if not parameter.requires_grad]
     velocities = torch.tensor([scheduler.config.prediction_type == "v_prediction"])
     return [torch.cat(frozen), scheduler.alphas_cumprod, velocities]
 
