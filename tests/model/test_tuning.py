@@ -1,16 +1,13 @@
 import dataclasses
-import itertools
 import math
 from importlib.util import find_spec
 
 import pytest
 import torch
+from tune_tiny import SETTINGS, fresh, same, tuned, weights
 
-from tav.model.checkpoints import resume, save_checkpoint
 from tav.model.ddim import ddim_sample
-from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline
-from tav.model.token_merging import merge_tokens
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import (
     TuneSettings,
@@ -22,27 +19,6 @@ from tav.model.tuning import (
     tune,
     update,
 )
-
-SETTINGS = TuneSettings(steps=6, learning_rate=1e-3, seed=1, checkpoint_every=2)
-
-
-def fresh(folder):
-    pipe = load_pipeline(str(folder), components=("unet", "scheduler"))
-    return inflate(pipe.unet), pipe.scheduler
-
-
-def weights(unet):
-    return {name: parameter.detach().clone() for name, parameter in tuned_parameters(unet).items()}
-
-
-def tuned(folder, moments, prompt_embeds, settings=SETTINGS, steps=None, **more):
-    unet, scheduler = fresh(folder)
-    done = list(itertools.islice(tune(unet, scheduler, moments, prompt_embeds, settings, **more), steps))
-    return weights(unet), done
-
-
-def same(ours, theirs):
-    return all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @torch.no_grad()
@@ -76,73 +52,6 @@ def test_same_seed_same_weights(sd_folder, moments, prompt_embeds):
     assert same(first, again)
     assert not same(first, other)
     assert steps[0].loss != others[0].loss
-
-
-@pytest.mark.parametrize("stopped_after", [1, 2, 5])
-def test_a_stopped_run_ends_as_one_that_was_not(sd_folder, moments, prompt_embeds, tmp_path, stopped_after):
-    settings = dataclasses.replace(SETTINGS, lr_schedule="cosine", warmup_steps=2)
-    whole, steps = tuned(sd_folder, moments, prompt_embeds, settings)
-    tuned(sd_folder, moments, prompt_embeds, settings, stopped_after, checkpoint_dir=tmp_path)
-    resumed, told = tuned(sd_folder, moments, prompt_embeds, settings, checkpoint_dir=tmp_path)
-    assert same(resumed, whole)
-    assert [step.replayed for step in told] == [step.step <= stopped_after // 2 * 2 for step in told]
-    for ours, theirs in zip(told, steps, strict=True):
-        assert (ours.step, ours.loss, ours.grad_norm, ours.lr) == (
-            theirs.step,
-            theirs.loss,
-            theirs.grad_norm,
-            theirs.lr,
-        )
-
-
-def test_checkpoints_are_whole_and_few(sd_folder, moments, prompt_embeds, tmp_path):
-    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000004.safetensors", "step-000006.safetensors"]
-
-
-def test_damaged_and_foreign_checkpoints_are_not_used(sd_folder, moments, prompt_embeds, tmp_path):
-    whole, _ = tuned(sd_folder, moments, prompt_embeds)
-    tuned(sd_folder, moments, prompt_embeds, steps=5, checkpoint_dir=tmp_path)
-    newest = tmp_path / "step-000004.safetensors"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    resumed, told = tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
-    assert same(resumed, whole)
-    assert sum(step.replayed for step in told) == 2
-    others = dataclasses.replace(SETTINGS, learning_rate=2e-3)
-    _, told = tuned(sd_folder, moments, prompt_embeds, others, checkpoint_dir=tmp_path)
-    assert not any(step.replayed for step in told)
-
-
-def test_a_run_goes_on_with_gradient_checkpointing(sd_folder, moments, prompt_embeds, tmp_path):
-    """As after running out of memory."""
-    tuned(sd_folder, moments, prompt_embeds, steps=5, checkpoint_dir=tmp_path)
-    frugal = dataclasses.replace(SETTINGS, gradient_checkpointing=True)
-    _, told = tuned(sd_folder, moments, prompt_embeds, frugal, checkpoint_dir=tmp_path)
-    assert [step.replayed for step in told] == [True] * 4 + [False] * 2
-
-
-def test_a_run_does_not_go_on_with_other_token_merging(sd_folder, moments, prompt_embeds, tmp_path):
-    pytest.importorskip("tomesd")
-    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
-    unet, scheduler = fresh(sd_folder)
-    merge_tokens(unet, 0.5)
-    assert not next(tune(unet, scheduler, moments, prompt_embeds, SETTINGS, checkpoint_dir=tmp_path)).replayed
-
-
-def test_a_run_does_not_go_on_from_another_base(sd_folder, moments, prompt_embeds, tmp_path):
-    """Not even one whose tuned weights start alike, such as a base with a LoRA on its keys, or another schedule."""
-    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
-
-    def goes_on(unet, scheduler):
-        return next(tune(unet, scheduler, moments, prompt_embeds, SETTINGS, checkpoint_dir=tmp_path)).replayed
-
-    unet, scheduler = fresh(sd_folder)
-    assert goes_on(unet, scheduler)
-    unet, _ = fresh(sd_folder)
-    unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_k.weight.data[0, 0] += 1e-3
-    assert not goes_on(unet, scheduler)
-    other = type(scheduler).from_config(scheduler.config, beta_end=0.02)
-    assert not goes_on(fresh(sd_folder)[0], other)
 
 
 def test_checkpointing_changes_nothing_but_memory(sd_folder, moments, prompt_embeds):
@@ -241,30 +150,6 @@ def test_8_bit_adamw_learns_alike_and_resumes(sd_folder, moments, prompt_embeds,
     assert [step.replayed for step in told] == [True] * 4 + [False] * 2
     assert [step.loss for step in told] == [step.loss for step in steps]
     assert same(resumed, whole)
-
-
-def test_a_checkpoint_of_8_bit_adamw_at_the_size_of_real_layers(tmp_path):
-    """Below 4096 numbers bitsandbytes keeps 32 bits, so that the tiny model's tensors tell nothing of 8."""
-    pytest.importorskip("bitsandbytes")
-
-    def start():
-        names = ("a.attn1.to_q.weight", "b.attn2.to_q.weight", "c.attn_temp.to_q.weight")
-        parameters = {name: torch.nn.Parameter(torch.eye(80)) for name in names}
-        return start_run(parameters, TuneSettings(adam8bit=True, learning_rate=1e-3), torch.device("cpu"))
-
-    def go_on(run):
-        for parameter in run.parameters.values():
-            parameter.grad = torch.randn(parameter.shape, generator=run.generator)
-        run.optimizer.step()
-
-    run, resumed = start(), start()
-    go_on(run)
-    save_checkpoint(run, tmp_path, "mark", keep=1)
-    resume(resumed, tmp_path, "mark")
-    go_on(run)
-    go_on(resumed)
-    assert same(resumed.parameters, run.parameters)
-    assert not same(run.parameters, start().parameters)
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
