@@ -67,7 +67,7 @@ def merge_tokens(unet: UNet2DConditionModel, ratio: float) -> None:
         raise ValueError(f"token merging got a ratio of {ratio}; expected 0 to {LARGEST_RATIO}")
     if ratio and find_spec("tomesd") is None:
         raise ValueError(
-            "token merging needs tomesd, which is not installed: pip install 'tav[tomesd]', or set it to 0"
+            "token merging needs tomesd, which is not installed: pip install -e '.[tomesd]', or set it to 0"
         )
     for transformer in _finest_transformers(unet):
         transformer.__class__ = MergingTransformer if ratio else Transformer2DModel

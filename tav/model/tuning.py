@@ -152,7 +152,7 @@ def start_run(parameters: dict[str, nn.Parameter], settings: TuneSettings, devic
 
 def _adamw_8bit() -> Any:
     if find_spec("bitsandbytes") is None:
-        raise ValueError("adam8bit needs bitsandbytes, which is not installed: pip install 'tav[adam8bit]'")
+        raise ValueError("adam8bit needs bitsandbytes, which is not installed: pip install -e '.[adam8bit]'")
     from bitsandbytes.optim import AdamW8bit
 
     return AdamW8bit

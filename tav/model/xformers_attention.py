@@ -41,7 +41,7 @@ def use_xformers(unet: nn.Module, dtype: torch.dtype) -> str | None:
     try:
         from xformers.ops import memory_efficient_attention
     except Exception as error:  # a build for another torch may raise anything
-        return _kept(f"it can't be imported ({_first_line(error)}); pip install 'tav[xformers]'")
+        return _kept(f"it can't be imported ({_first_line(error)}); pip install -e '.[xformers]'")
 
     def kernel(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         query, key, value = (tokens.transpose(1, 2) for tokens in (query, key, value))

@@ -156,6 +156,6 @@ def test_says_what_to_install(unet, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [])
     sys.path_importer_cache.clear()
-    with pytest.raises(ValueError, match=r"pip install 'tav\[tomesd\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '.\[tomesd\]'"):
         merge_tokens(unet, 0.5)
     merge_tokens(unet, 0)
