@@ -169,8 +169,8 @@ def _candidates(params: Params, work: Work, all_there: float, cap: float) -> Ite
         yield "compute.memory: auto", asked, work, all_there
     if work.stage == "tune" and video and params.tune_of(work.key).gradient_checkpointing is False:
         own = video.model_copy(update={"tune": {**video.tune, "gradient_checkpointing": True}})
-        asked = asked.model_copy(update={"videos": {**params.videos, work.key: own}})
-        yield "tune.gradient_checkpointing: null", asked, work, cap
+        saving = asked.model_copy(update={"videos": {**params.videos, work.key: own}})
+        yield "tune.gradient_checkpointing: null", saving, work, cap
     if compute.precision == "fp32":
         half = asked.compute.model_copy(update={"precision": "auto"})
         yield "compute.precision: auto", asked.model_copy(update={"compute": half}), work, cap

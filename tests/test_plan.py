@@ -85,6 +85,21 @@ def test_fewer_frames_would_fit(data: dict[str, Any], shapes: Any) -> None:
         choose(params, TUNE, shapes, Machine("cpu", half))
 
 
+def test_advice_alone_is_enough(data: dict[str, Any], shapes: Any) -> None:
+    """What is advised fits with all else as it was set: without gradient checkpointing, where that is set so."""
+    data["tune"]["gradient_checkpointing"] = False
+    params = check(data)
+    floor = expect(params, replace(TUNE, num_frames=1), Savings(gradient_checkpointing=True), shapes, Machine("cpu", 0))
+    half = expect(params, replace(TUNE, num_frames=4), Savings(), shapes, Machine("cpu", 0)).memory("cpu")
+    whole = expect(params, TUNE, Savings(gradient_checkpointing=True), shapes, Machine("cpu", 0)).memory("cpu")
+    assert floor.memory("cpu") < min(half, whole)
+    with pytest.raises(UserError) as refused:
+        choose(params, TUNE, shapes, Machine("cpu", min(half, whole - 1)))
+    (frames,) = re.findall(r"would fit: extract\.num_frames: (\d+)$", str(refused.value))
+    fewer = expect(params, replace(TUNE, num_frames=int(frames)), Savings(), shapes, Machine("cpu", 0)).memory("cpu")
+    assert fewer <= min(half, whole - 1)
+
+
 def test_a_stage_stops_before_it_starts(data: dict[str, Any], shapes: Any) -> None:
     with pytest.raises(UserError, match=r"edit@cat--dog is expected to need \d+.* there are \d+"):
         announce(check(data), replace(EDIT, num_frames=1024, size=(2048, 2048)), shapes)

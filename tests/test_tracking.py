@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from tracked_project import PARAMS, dvc, make_tracked_project
 
 from tav import live
 from tav.live import live_tuning
@@ -18,81 +19,12 @@ from tav.provenance import md5_of
 from tav.stages import Progress
 from tav.tracking import EDITS, IDENTITY, TUNINGS, address, record, serve
 
-ROOT = Path(__file__).parents[1]
-PARAMS = """
-videos:
-  car: {path: car.mp4, caption: a red car, extract: {}, tune: {learning_rate: 2.0e-4}}
-  cat: {path: cat.mp4, caption: a cat, extract: {}, tune: {}}
-edits:
-  car--panda: {video: car, prompt: a panda}
-  cat--dog: {video: cat, prompt: a dog, seed: 7}
-base: {path: sd, hub_id: null, revision: null, loras: []}
-compute: {memory: auto, precision: fp32, attention: sdpa, compile: false, token_merging: 0.0}
-extract: {num_frames: 4, size: 32}
-caption: {model: {path: blip2}, max_new_tokens: 30}
-tune: {steps: 5, learning_rate: 1.0e-4}
-invert: {num_inference_steps: 20, prompt: null}
-edit: {guidance_scale: 3.0, from: inversion}
-evaluate: {clip: {path: clip}, pick_score: null}
-"""
-STAGE = """
-import json, os, sys
-from pathlib import Path
-from ruamel.yaml import YAML
-stage, key = sys.argv[1], os.environ["DVC_STAGE"].partition("@")[2]
-params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
-out = Path("artifacts", stage, key)
-out.mkdir(parents=True, exist_ok=True)
-write = lambda name, data: (out / name).write_text(json.dumps(data))
-if stage == "extract":
-    for name in ("frames", "source"):
-        (out / name).mkdir()
-        (out / name / "what.txt").write_text(name + params["videos"][key]["path"] + str(params["extract"]))
-elif stage == "caption":
-    write("caption.json", {"caption": params["videos"][key]["caption"], "by": "you"})
-elif stage == "tune":
-    tune = params["tune"] | params["videos"][key]["tune"]
-    first = float(os.environ.get("FIRST_LOSS", 1))
-    rows = [f"{i},{first / i},{tune['learning_rate']},0.5,0.25\\n" for i in range(1, tune["steps"] + 1)]
-    (out / "loss.csv").write_text("step,loss,lr,grad_norm,seconds\\n" + "".join(rows))
-    (out / "weights.safetensors").write_text(str(rows))
-    (out / "samples").mkdir()
-    write("tuning.json", {"seconds": 1.25, "peak_memory_gb": 0.5, "device": "cpu"})
-elif stage == "invert":
-    (out / "latents.safetensors").write_text(Path("artifacts/tune", key, "weights.safetensors").read_text())
-    write("inversion.json", {"psnr": 20.5})
-elif stage == "edit":
-    (out / "frames").mkdir()
-    for name in ("video.mp4", "preview.gif", "sheet.png", "edit.json", "frames/0.png"):
-        (out / name).write_text(json.dumps(params["edits"][key] | params["edit"]))
-elif stage == "evaluate":
-    value = float(os.environ.get("CONSISTENCY", 0.9))
-    write("metrics.json", {"edit": {"frame_consistency": value}, "source": {"frame_consistency": 0.8}})
-"""
-
-
-def dvc(*command: str) -> None:
-    from dvc.cli import main
-
-    assert main(["-q", *command]) == 0
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project after `dvc repro` and `tav record`. Its dvc.yaml is the real one, less the report."""
     folder = tmp_path_factory.mktemp("project")
-    dag = (ROOT / "dvc.yaml").read_text()
-    dag = dag[: dag.index("  report:")].replace("python -m tav", f"{sys.executable} stage.py")
-    (folder / "dvc.yaml").write_text(dag)
-    (folder / "params.yaml").write_text(PARAMS)
-    (folder / "stage.py").write_text(STAGE)
-    (folder / ".dvcignore").write_text("")
-    (folder / ".gitignore").write_text("/mlflow.db*\n/mlruns/\n/artifacts/\n")
-    shutil.copytree(ROOT / "tav", folder / "tav", ignore=shutil.ignore_patterns("__pycache__", "emoji_world"))
-    for name in ("car.mp4", "cat.mp4", "sd/unet/w", "sd/index.json", "blip2/w", "clip/w"):
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(name)
+    make_tracked_project(folder)
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(folder)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

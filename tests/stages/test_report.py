@@ -1,71 +1,22 @@
-"""The page, read as a file and driven in a real headless Chromium."""
+"""The page, read as a file."""
 
-import base64
-import io
-import itertools
 import json
 import re
-import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from report_project import EVIL, FPS, FRAMES, SIDE, make_report_project, raw_settings, settings
 from tiny import moving_square
 
 from tav import params
-from tav.artifacts import artifact, atomic, write_frames, write_json
+from tav.artifacts import artifact, write_frames, write_json
 from tav.stages import report
 from tav.stages.report import Word, best, changes, loss_curve, settings_of, table
-
-FRAMES, FPS, SIDE = 8, 8.0, 64
-EVIL = '<script>document.title = "evil"</script> & "quotes" \'\'</q><img src=x onerror="document.title=1">'
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
-
-
-def settings() -> params.Params:
-    return params.check(raw_settings())
-
-
-def raw_settings() -> dict[str, Any]:
-    """Two videos: one with four edits, of which one is not made; one with nothing made."""
-    data = params.read_yaml(Path(__file__).parents[2] / "params.yaml")
-    data["videos"] = {
-        "car": {"path": "car.mp4", "caption": "a red car on a road", "extract": {}, "tune": {"steps": 77}},
-        "later": {"path": "later.mp4", "caption": None, "extract": {"size": 48}, "tune": {}},
-    }
-    data["edits"] = {
-        "car--dog": {"video": "car", "prompt": "a dog on a road"},
-        "car--blue": {"video": "car", "prompt": "a blue car on a road", "guidance_scale": 4.5},
-        "car--evil": {"video": "car", "prompt": EVIL},
-        "car--missing": {"video": "car", "prompt": "a cat on a road"},
-        "later--cat": {"video": "later", "prompt": "a cat"},
-    }
-    return data
-
-
-def counting(colour: tuple[float, float, float]) -> np.ndarray:
-    """uint8 (f h w 3): frames of one brightness each, so that a picture of the page tells which one is shown."""
-    levels = np.linspace(40, 220, FRAMES)[:, None, None, None] * np.array(colour)
-    return np.broadcast_to(levels, (FRAMES, SIDE, SIDE, 3)).astype(np.uint8)
-
-
-def make_edit(key: str, frames: np.ndarray, **metrics: float) -> None:
-    from tav.video import write_mp4
-
-    write_mp4(artifact("edit", key, "video.mp4"), frames, FPS)
-    source = {"frame_consistency": 0.97, "textual_alignment": 25.0, "textual_alignment_with_target_prompt": 18.25}
-    if metrics:
-        write_json(artifact("evaluate", key, "metrics.json"), {"edit": metrics, "source": source})
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("a project")  # a space in the path, as people have
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_frames(artifact("extract", "car", "frames"), counting((1, 1, 1)))
-        source = {"width": SIDE, "height": SIDE, "fit": "stretch", "fps": FPS}
-        write_json(artifact("extract", "car", "source/info.json"), source)
-        write_json(artifact("caption", "car", "caption.json"), {"caption": "a red car on a road", "by": "given"})
-        write_json(
-            artifact("invert", "car", "inversion.json"), {"psnr": 24.06, "psnr_from_half": 25.31, "vae_psnr": 27.64}
-        )
-        write_json(artifact("tune", "car", "tuning.json"), {"seconds": 48.2, "peak_memory_gb": 1.21})
-        rows = "".join(f"{step},{1 / step:.6g}\n" for step in range(1, 78))
-        with atomic(artifact("tune", "car", "loss.csv")) as fresh:
-            fresh.write_text("step,loss\n" + rows)
-        make_edit("car--dog", counting((1, 0.9, 0.9)), frame_consistency=0.9, textual_alignment=30.0)
-        make_edit("car--blue", counting((0.9, 0.9, 1)), frame_consistency=0.95, textual_alignment=20.0)
-        make_edit("car--evil", counting((0.9, 1, 0.9)))
-        report.run(settings(), "", lambda progress: None)
+        make_report_project()
         yield folder
 
 
@@ -268,231 +205,6 @@ class TestPage:
         call = [sys.executable, "-c", code, json.dumps(raw_settings())]
         done = subprocess.run(call, cwd=project, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
-
-
-class Chromium:
-    """A headless Chromium, spoken to through its DevTools protocol."""
-
-    def __init__(self, profile: Path):
-        from websockets.sync.client import connect
-
-        self.process = subprocess.Popen(
-            [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        port = self._wait(lambda: (profile / "DevToolsActivePort").read_text().split()[0])
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
-            tab = next(target for target in json.load(answer) if target["type"] == "page")
-        self.socket = connect(tab["webSocketDebuggerUrl"], max_size=None)
-        self.events: list[dict[str, Any]] = []
-        self.number = 0
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def _wait(self, ask: Any, seconds: float = 60) -> Any:
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                return ask()
-            except (OSError, IndexError):
-                assert time.monotonic() < end, "Chromium did not start"
-                time.sleep(0.05)
-
-    def call(self, method: str, **values: Any) -> dict[str, Any]:
-        self.number += 1
-        self.socket.send(json.dumps({"id": self.number, "method": method, "params": values}))
-        while True:
-            message = json.loads(self.socket.recv(timeout=60))
-            if message.get("id") == self.number:
-                assert "error" not in message, message
-                return message["result"]
-            self.events.append(message)
-
-    def js(self, expression: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
-
-    def until(self, expression: str, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while not self.js(expression):
-            assert time.monotonic() < end, expression
-            time.sleep(0.02)
-
-    def open(self, page: Path, width: int = 1280, height: int = 900, **media: str) -> None:
-        self.events.clear()
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
-        )
-        features = [{"name": "prefers-" + name.replace("_", "-"), "value": value} for name, value in media.items()]
-        self.call("Emulation.setEmulatedMedia", features=features)
-        self.call("Page.navigate", url=page.as_uri())
-        self.until("document.readyState === 'complete' && location.protocol === 'file:'")
-
-    def press(self, key: str) -> None:
-        code = {"Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37, "Tab": 9}[key]
-        text = {"Enter": "\r", " ": " "}.get(key, "")
-        values: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": code}
-        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **values)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **values)
-
-    def picture(self) -> np.ndarray:
-        """uint8 (h w 3): what is on the screen, all of it at one moment."""
-        data = self.call("Page.captureScreenshot", format="png")["data"]
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-
-    def close(self) -> None:
-        self.socket.close()
-        self.process.terminate()
-        self.process.wait(20)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    browser = Chromium(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
-PLAYING = "[...document.querySelectorAll('video')].every(v => v.currentTime > 0 && !v.paused)"
-BOXES = """[...document.querySelectorAll('video')].map(v => v.getBoundingClientRect())
-    .map(b => [b.x, b.y, b.width, b.height])"""
-
-
-def shown(chromium: Chromium, boxes: list[list[float]]) -> list[int]:
-    """Which frame each video shows, told by its brightness on one screenshot."""
-    picture = chromium.picture()
-    levels = np.linspace(40, 220, FRAMES)
-    found = []
-    for x, y, width, height in boxes:
-        part = picture[
-            round(y + height / 4) : round(y + height * 3 / 4), round(x + width / 4) : round(x + width * 3 / 4)
-        ]
-        brightness = part.reshape(-1, 3).mean(0).max()  # of the channel that the colour leaves as it is
-        found.append(int(np.abs(levels - brightness).argmin()))
-    return found
-
-
-def apart(a: int, b: int) -> int:
-    """Frames between two frames of a loop, where the first follows the last."""
-    return min((a - b) % FRAMES, (b - a) % FRAMES)
-
-
-class TestBrowser:
-    def test_videos_play_in_step(self, chromium, page):
-        chromium.open(page)
-        chromium.until(PLAYING)
-        boxes = chromium.js(BOXES)
-        assert len(boxes) == 4
-        seen = [shown(chromium, boxes) for _ in range(25)]
-        assert max(apart(a, b) for frames in seen for a, b in itertools.combinations(frames, 2)) <= 1
-        assert {frames[0] for frames in seen} == set(range(FRAMES))  # all of them, and round again
-
-    def test_no_errors_and_no_network(self, chromium, page):
-        chromium.open(page)
-        chromium.until(PLAYING)
-        said = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-        assert [event for event in chromium.events if event["method"] in said] == []
-        requests = [
-            e["params"]["request"]["url"] for e in chromium.events if e["method"] == "Network.requestWillBeSent"
-        ]
-        assert len(requests) >= 5
-        assert {url.split(":")[0] for url in requests} <= {"file", "data"}
-
-    def test_a_hostile_prompt_is_text(self, chromium, page):
-        chromium.open(page)
-        assert chromium.js("document.title") == "Tune-A-Video: 2 videos, 5 edits"
-        assert EVIL.split()[0] in chromium.js("document.body.innerText")
-
-    def test_scrubbing_shows_the_same_frame_of_all(self, chromium, page):
-        chromium.open(page)
-        chromium.until(PLAYING)
-        boxes = chromium.js(BOXES)
-        for frame in (5, 0, 7, 3):
-            chromium.js(f"(r => {{ r.value = {frame}; r.oninput() }})(document.querySelector('input[type=range]'))")
-            chromium.until("[...document.querySelectorAll('video')].every(v => v.paused && !v.seeking)")
-            time.sleep(0.1)
-            assert shown(chromium, boxes) == [frame] * 4
-        assert chromium.js("document.querySelector('.transport output').textContent") == "4 of 8"
-
-    def test_keyboard(self, chromium, page):
-        chromium.open(page)
-        chromium.until(PLAYING)
-        chromium.js("document.querySelector('.transport button').focus()")
-        chromium.press("Enter")
-        chromium.until("[...document.querySelectorAll('video')].every(v => v.paused)")
-        chromium.press("Tab")
-        before = int(chromium.js("document.activeElement.value"))
-        chromium.press("ArrowLeft" if before else "ArrowRight")
-        assert int(chromium.js("document.activeElement.value")) == abs(before - 1)
-        chromium.js("document.querySelector('.transport button').focus()")
-        chromium.press(" ")
-        chromium.until(PLAYING)
-
-    def test_pause_all(self, chromium, page):
-        chromium.open(page)
-        chromium.until(PLAYING)
-        chromium.js("document.querySelector('#all').click()")
-        chromium.until("[...document.querySelectorAll('video')].every(v => v.paused)")
-        chromium.js("document.querySelector('#all').click()")
-        chromium.until(PLAYING)
-
-    def test_nothing_moves_for_who_asked_for_calm(self, chromium, page):
-        chromium.open(page, reduced_motion="reduce")
-        chromium.until("[...document.querySelectorAll('video')].every(v => v.readyState > 1)")
-        time.sleep(0.3)
-        assert chromium.js("[...document.querySelectorAll('video')].every(v => v.paused && v.currentTime === 0)")
-        chromium.js("document.querySelector('.transport button').click()")
-        chromium.until(PLAYING)
-
-    def test_a_damaged_video_does_not_stop_the_others(self, chromium, page, tmp_path):
-        copy = shutil.copytree(page.parent, tmp_path / "report")
-        (copy / "edits/car--dog.mp4").write_bytes(b"no video")
-        chromium.open(copy / "index.html")
-        chromium.until(
-            "[...document.querySelectorAll('video')].filter(v => !v.paused && v.currentTime > 0).length === 3"
-        )
-
-    @pytest.mark.parametrize("width", [390, 768, 1280])
-    def test_no_sideways_scrolling_and_no_jump(self, chromium, page, width):
-        chromium.open(page, width=width)
-        chromium.until(PLAYING)
-        assert chromium.js("document.documentElement.scrollWidth") == width
-        jumps = """new Promise(done => {
-            let sum = 0;
-            const add = list => list.getEntries().forEach(entry => sum += entry.value);
-            new PerformanceObserver(add).observe({type: 'layout-shift', buffered: true});
-            setTimeout(() => done(sum), 300);
-        })"""
-        assert chromium.js(jumps) < 0.01
-        widths = {round(width) for _, _, width, _ in chromium.js(BOXES)}
-        assert len(widths) == 1  # source and edits are shown at one size
-
-    def test_small_videos_are_enlarged_without_blur(self, chromium, page):
-        chromium.open(page)
-        assert chromium.js("getComputedStyle(document.querySelector('video')).imageRendering") == "pixelated"
-
-    def test_dark_and_light(self, chromium, page):
-        colours = []
-        for scheme in ("light", "dark"):
-            chromium.open(page, color_scheme=scheme)
-            colours.append(chromium.picture()[5, 5].mean())
-        assert colours[0] > 240 > 40 > colours[1]
-
-    def test_the_loss_curve_can_be_read(self, chromium, page):
-        chromium.open(page)
-        hover = (
-            "(() => { const s = document.querySelector('.chart svg'), b = s.getBoundingClientRect();"
-            "s.dispatchEvent(new PointerEvent('pointermove', {clientX: b.left + b.width / 2}));"
-            "return document.querySelector('.reading').textContent })()"
-        )
-        assert chromium.js(hover).startswith("step 39: loss 0.02564, mean 0.026")
-        chromium.js("document.querySelector('.chart svg').focus()")
-        chromium.press("ArrowRight")
-        assert chromium.js("document.querySelector('.reading').textContent").startswith("step 40: loss 0.025")
 
 
 def test_large_videos_are_not_made_of_squares(tmp_path, monkeypatch):
