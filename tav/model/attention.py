@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 
+import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from tav.model.narrow_heads import WIDTH, NarrowAttention, padded_sdpa
+
 Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """From query b h n d, key and value b h m d, and the scale of the scores, to b h n d."""
-CPU_HEAD_WIDTH = 16
-"""Torch's CPU kernel takes half the time for narrower heads when they are padded to this (docs/performance.md)."""
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Torch's own kernel. See Kernel."""
-    width = query.shape[-1]
-    if query.device.type == "cpu" and width < CPU_HEAD_WIDTH <= key.shape[2]:
-        query, key, value = (functional.pad(tokens, (0, CPU_HEAD_WIDTH - width)) for tokens in (query, key, value))
-    return functional.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width]
+    narrow = query.device.type == "cpu" and query.shape[-1] < WIDTH <= key.shape[2]
+    if not narrow:
+        return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+    if query.dtype == torch.float32 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        output: Tensor = NarrowAttention.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
+        return output
+    return padded_sdpa(query, key, value, scale)[0]
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, kernel: Kernel = sdpa) -> Tensor:
