@@ -22,9 +22,10 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
     from tav.model.pretrained import identity, load_pipeline
     from tav.model.tuned_weights import load_tuned_weights
 
-    base, compute, device = params.base, params.compute, best_device()
-    dtype = dtype_of(compute, device)
+    base, compute = params.base, params.compute
     with told():
+        device = best_device()
+        dtype = dtype_of(compute, device)
         pipe = load_pipeline(
             base.source, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=device
         )

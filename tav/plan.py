@@ -67,7 +67,8 @@ def machine() -> Machine:
 
     from tav.model.device import best_device
 
-    device = best_device()
+    with told():
+        device = best_device()
     if torch.device(device).type == "cuda":
         return Machine(device, torch.cuda.get_device_properties(device).total_memory)
     limit = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none

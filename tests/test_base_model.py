@@ -11,7 +11,8 @@ from tiny import tiny_stable_diffusion
 from tav.base_model import open_base, precision_of
 from tav.model.inflation import SparseCausalAttention
 from tav.model.token_merging import MergingAttention
-from tav.params import Params, check
+from tav.params import Params, UserError, check
+from tav.plan import machine
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +53,12 @@ def test_xformers_that_does_not_run_is_told(models: Path, capsys: pytest.Capture
         pytest.skip("it may run here")
     open_base(params(models, attention="xformers"))
     assert capsys.readouterr().out.startswith("xformers is left out, and attention stays with SDPA: ")
+
+
+@pytest.mark.parametrize(("asked", "why"), [("gpu", "Expected one of cpu, cuda"), ("cuda:99", "")])
+def test_a_device_that_is_not_there(models: Path, monkeypatch: pytest.MonkeyPatch, asked: str, why: str) -> None:
+    """Named by TAV_DEVICE; whatever reads it says so in a line."""
+    monkeypatch.setenv("TAV_DEVICE", asked)
+    for work in (lambda: open_base(params(models)), machine):
+        with pytest.raises(UserError, match=f"^TAV_DEVICE is '{asked}'; expected a device that torch has here.*{why}"):
+            work()

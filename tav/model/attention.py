@@ -13,11 +13,15 @@ Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """From query b h n d, key and value b h m d, and the scale of the scores, to b h n d."""
 
 
+def fused(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Torch's own kernel, as it is. See Kernel."""
+    return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
 def sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Torch's own kernel. See Kernel."""
-    narrow = query.device.type == "cpu" and query.shape[-1] < WIDTH <= key.shape[2]
-    if not narrow:
-        return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+    """Torch's own kernel, with narrow heads on a CPU in ways that are faster. See Kernel."""
+    if query.device.type != "cpu" or not query.shape[-1] < WIDTH <= key.shape[2]:
+        return fused(query, key, value, scale)
     if query.dtype == torch.float32 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         output: Tensor = NarrowAttention.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
         return output

@@ -41,7 +41,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
-    from tav.base_model import open_base
+    from tav.base_model import open_base, precision_of
     from tav.latents import decode
     from tav.model.ddim import ddim_sample, first_step
     from tav.model.prompts import encode_prompts
@@ -65,7 +65,14 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     )
     frames = decode(pipe.vae, latents)
     audio = artifact("extract", asked.video, "source/audio.flac")
-    _write(key, frames, source, source_frames, audio, asked.prompt, settings)
+    device = pipe.device.type
+    facts = {
+        "prompt": asked.prompt,
+        **settings.model_dump(by_alias=True),
+        "device": device,
+        "precision": precision_of(params.compute, device),
+    }
+    _write(key, frames, source, source_frames, audio, facts)
 
 
 def _write(
@@ -74,18 +81,17 @@ def _write(
     source: dict[str, Any],
     source_frames: "np.ndarray",
     audio: Path,
-    prompt: str,
-    settings: Edit,
+    facts: dict[str, Any],
 ) -> None:
     """All that the stage makes, as one folder: whole or not there."""
     from tav.video import unfit, write_contact_sheet, write_gif, write_mp4
 
     shown = frames
-    if settings.output_size == "source":
+    if facts["output_size"] == "source":
         shown = unfit(frames, source["width"], source["height"], source["fit"])
     with atomic(artifact("edit", key)) as folder:
         write_frames(folder / "frames", frames)
         write_mp4(folder / "video.mp4", shown, source["fps"], audio_from=audio if audio.exists() else None)
         write_gif(folder / "preview.gif", shown, source["fps"])
-        write_contact_sheet(folder / "sheet.png", [source_frames, frames], ["source", prompt])
-        write_json(folder / "edit.json", {"prompt": prompt, **settings.model_dump(by_alias=True)})
+        write_contact_sheet(folder / "sheet.png", [source_frames, frames], ["source", facts["prompt"]])
+        write_json(folder / "edit.json", facts)

@@ -43,7 +43,8 @@ def test_writes_the_video_as_the_source_was(inverted: dict[str, Any]) -> None:
     assert info.has_audio
     assert info.duration == pytest.approx(0.5, abs=0.03)
     assert {f.name for f in FOLDER.iterdir()} == {"frames", "video.mp4", "preview.gif", "sheet.png", "edit.json"}
-    assert json.loads((FOLDER / "edit.json").read_text())["from"] == "inversion"
+    facts = json.loads((FOLDER / "edit.json").read_text())
+    assert (facts["from"], facts["device"], facts["precision"]) == ("inversion", "cpu", "fp32")
 
 
 def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
