@@ -116,10 +116,10 @@ def row(kind: str, size: dict[str, Any], repeats: int, whose: tuple[str, ...]) -
     for who in whose:
         with context.Pool(1) as pool:
             result[who] = pool.apply(measure, (who, kind, size, repeats))
-        line += f"   {who} {result[who]['cpu_s']:7.2f} CPU-s {result[who]['peak_gb']:5.2f} GB"
+        line += "   {} {cpu_s:.2f} CPU-s {clock_s:.2f} s {peak_gb:.2f} GB".format(who, **result[who])
     if len(whose) > 1:
-        result["ratio"] = result["official"]["cpu_s"] / result["ours"]["cpu_s"]
-        line += f"   {result['ratio']:5.2f}x"
+        result["ratio"] = {unit: result["official"][unit] / result["ours"][unit] for unit in ("cpu_s", "clock_s")}
+        line += "   {cpu_s:.2f}x in CPU-s, {clock_s:.2f}x by the clock".format(**result["ratio"])
     with context.Pool(1) as pool:
         result["expected"] = pool.apply(expected, (kind, size))
     line += "   (expected {clock_s:.2f} s {peak_gb:.2f} GB)".format(**result["expected"])

@@ -22,7 +22,9 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Torch's own kernel, with narrow heads on a CPU in ways that are faster. See Kernel."""
     if query.device.type != "cpu" or not query.shape[-1] < WIDTH <= key.shape[2]:
         return fused(query, key, value, scale)
-    if query.dtype == torch.float32 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    # On more threads, waking them for each tile costs what tiles save.
+    tiles = torch.get_num_threads() == 1 and query.dtype == torch.float32 and not torch.compiler.is_compiling()
+    if tiles and torch.is_grad_enabled():
         output: Tensor = NarrowAttention.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
         return output
     return padded_sdpa(query, key, value, scale)[0]

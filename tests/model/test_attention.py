@@ -50,6 +50,14 @@ def test_is_softmax_attention(width, tokens):
     torch.testing.assert_close(attention(query, key, value, heads=3), expected)
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def narrow_heads(queries, keys, dtype, *, heads=9, width=8, spread=1.0):
     generator = torch.Generator().manual_seed(0)
     sizes = (queries, keys, keys, queries)
@@ -60,7 +68,7 @@ def narrow_heads(queries, keys, dtype, *, heads=9, width=8, spread=1.0):
 
 
 @pytest.mark.parametrize(("queries", "keys", "spread"), [(5, 17, 1.0), (300, 600, 1.0), (300, 600, 40.0)])
-def test_narrow_heads_have_the_gradients_of_softmax_attention(queries, keys, spread):
+def test_narrow_heads_have_the_gradients_of_softmax_attention(queries, keys, spread, one_thread):
     """In tiles that do not come out even; and where one key takes nearly all. Errors are measured by torch's own."""
     inputs, upstream = narrow_heads(queries, keys, torch.float32, spread=spread)
     exact = [part.detach().double().requires_grad_() for part in inputs]
