@@ -15,16 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tav.model.attention import Kernel, fused, sdpa
-from tav.model.narrow_heads import WIDTH, padded_sdpa
+from tav.model.attention import Kernel, fused, padded, sdpa
+from tav.model.narrow_heads import WIDTH
 
 
 def materialised(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     return (query @ key.mT * scale).softmax(-1) @ value
-
-
-def padded(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    return padded_sdpa(query, key, value, scale)[0]
 
 
 KERNELS: dict[str, Kernel] = {"materialised": materialised, "torch": fused, "padded": padded, "ours": sdpa}

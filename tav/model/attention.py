@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
-from tav.model.narrow_heads import WIDTH, NarrowAttention, padded_sdpa
+from tav.model.narrow_heads import WIDTH, NarrowAttention, pad_heads
 
 Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """From query b h n d, key and value b h m d, and the scale of the scores, to b h n d."""
@@ -16,6 +16,11 @@ Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 def fused(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Torch's own kernel, as it is. See Kernel."""
     return functional.scaled_dot_product_attention(query, key, value, scale=scale)
+
+
+def padded(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Torch's own kernel on heads that are widened to 16, for those narrower. See Kernel."""
+    return fused(pad_heads(query), pad_heads(key), pad_heads(value), scale)[..., : query.shape[-1]]
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -27,7 +32,7 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     if tiles and torch.is_grad_enabled():
         output: Tensor = NarrowAttention.apply(query, key, value, scale)  # type: ignore[no-untyped-call]
         return output
-    return padded_sdpa(query, key, value, scale)[0]
+    return padded(query, key, value, scale)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, kernel: Kernel = sdpa) -> Tensor:

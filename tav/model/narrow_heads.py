@@ -21,24 +21,24 @@ TILE = (8, 256, 512)
 LOG2_E = math.log2(math.e)
 
 
-def padded_sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """From b h n d, and b h m d twice: torch's fused attention (b h n d), and the log of its sums (b h n)."""
-    width = query.shape[-1]
-    padded = (functional.pad(tokens, (0, WIDTH - width)) for tokens in (query, key, value))
-    output, log_sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*padded, scale=scale)
-    return output[..., :width], log_sums
+def pad_heads(tokens: Tensor) -> Tensor:
+    """b h n d to b h n WIDTH."""
+    return functional.pad(tokens, (0, WIDTH - tokens.shape[-1]))
 
 
 class NarrowAttention(torch.autograd.Function):
-    """padded_sdpa's output with a backward pass in tiles (Dao et al. 2022, arXiv 2205.14135, algorithm 4).
+    """Torch's fused attention of padded heads, and a backward pass in tiles (Dao et al. 2022, arXiv 2205.14135).
 
-    Heads as narrow as 8 are not padded in it, and its products are transposed where that makes them wider, which is
-    what a matrix product on a CPU is fast at.
+    In the backward pass heads are not padded, and products are transposed where that makes them wider, which is what
+    a matrix product on a CPU is fast at. query b h n d; key, value b h m d; returns b h n d.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        output, log_sums = padded_sdpa(query, key, value, scale)
+        padded = (pad_heads(tokens) for tokens in (query, key, value))
+        output: Tensor
+        output, log_sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*padded, scale=scale)
+        output = output[..., : query.shape[-1]]
         ctx.save_for_backward(query, key, value, output, log_sums)
         ctx.scale = scale
         return output
@@ -54,8 +54,8 @@ class NarrowAttention(torch.autograd.Function):
         slope_left = torch.cat([upstream, -(upstream * output).sum(-1, keepdim=True)], -1)
         score_right, slope_right = (functional.pad(tokens, (0, 1), value=1).mT.contiguous() for tokens in (key, value))
         query, key, upstream = (tokens.mT.contiguous() for tokens in (query, key, upstream))
-        to_query, to_key, to_value = (torch.zeros_like(tokens) for tokens in (query, key, key))
-        of_query, of_key, of_value, _ = ctx.needs_input_grad
+        grad_query, grad_key, grad_value = (torch.zeros_like(tokens) for tokens in (query, key, key))
+        wants_query, wants_key, wants_value, _ = ctx.needs_input_grad
         size = len(query), query.shape[2], key.shape[2]
         scratch = query.new_empty(2, math.prod(map(min, TILE, size)))
         for g, i, j in _tiles(size):
@@ -63,14 +63,14 @@ class NarrowAttention(torch.autograd.Function):
             tile = (*left.shape[:2], right.shape[2])
             weights, slopes = (part[: math.prod(tile)].view(tile) for part in scratch)
             torch.bmm(left, right, out=weights).exp2_()  # a quarter of exp's time
-            if of_value:
-                to_value[g, :, j].baddbmm_(upstream[g, :, i], weights)
+            if wants_value:
+                grad_value[g, :, j].baddbmm_(upstream[g, :, i], weights)
             torch.bmm(slope_left[g, i], slope_right[g, :, j], out=slopes).mul_(weights)
-            if of_key:
-                to_key[g, :, j].baddbmm_(query[g, :, i], slopes)
-            if of_query:
-                to_query[g, :, i].baddbmm_(key[g, :, j], slopes.mT)
-        gradients = (to_query.mul_(ctx.scale), to_key.mul_(ctx.scale), to_value)
+            if wants_key:
+                grad_key[g, :, j].baddbmm_(query[g, :, i], slopes)
+            if wants_query:
+                grad_query[g, :, i].baddbmm_(key[g, :, j], slopes.mT)
+        gradients = (grad_query.mul_(ctx.scale), grad_key.mul_(ctx.scale), grad_value)
         return (*(rearrange(part, "(b h) d n -> b h n d", h=heads) for part in gradients), None)
 
 
