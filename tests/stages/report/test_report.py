@@ -4,34 +4,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from report_project import EVIL, FPS, FRAMES, SIDE, make_report_project, raw_settings, settings
+from report_project import EVIL, FPS, FRAMES, SIDE, raw_settings, settings
 from tiny import moving_square
 
 from tav import params
 from tav.artifacts import artifact, write_frames, write_json
 from tav.stages import report
 from tav.stages.report import Word, best, changes, loss_curve, settings_of, table
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with its page made."""
-    folder = tmp_path_factory.mktemp("a project")  # a space in the path, as people have
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        make_report_project()
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def page(project: Path) -> Path:
-    return project / "artifacts/report/index.html"
 
 
 class TestChanges:
@@ -192,7 +176,7 @@ class TestPage:
 
     def test_nothing_at_all(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        data = params.read_yaml(Path(__file__).parents[2] / "params.yaml")
+        data = params.read_yaml(Path(__file__).parents[3] / "params.yaml")
         report.run(params.check({**data, "videos": {}, "edits": {}}), "", print)
         assert "No videos yet" in (tmp_path / "artifacts/report/index.html").read_text()
 

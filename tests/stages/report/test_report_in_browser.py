@@ -4,27 +4,11 @@ import itertools
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from chromium import CHROMIUM, Chromium
-from report_project import EVIL, FRAMES, make_report_project
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with its page made."""
-    folder = tmp_path_factory.mktemp("a project")  # a space in the path, as people have
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        make_report_project()
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def page(project: Path) -> Path:
-    return project / "artifacts/report/index.html"
+from report_project import EVIL, FRAMES
 
 
 @pytest.fixture(scope="module")
