@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from diffusers.models.attention_processor import Attention
 
+from emoji_world.judge import Judge, Reading, load_judge, read
+from emoji_world.render import render_video
+from emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav import params as parameters
-from tav.emoji_world.judge import Judge, Reading, load_judge, read
-from tav.emoji_world.render import render_video
-from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
-from tav.latents import Moments, decode, encode_moments
 from tav.model.ddim import ddim_invert, ddim_sample, first_step
 from tav.model.inflation import SparseCausalAttention, VideoGroupNorm, inflate
+from tav.model.latents import Moments, decode, encode_moments
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts, encode_prompts, join
 from tav.model.tuning import TuneSettings, tune

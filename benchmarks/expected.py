@@ -11,7 +11,7 @@ from pathlib import Path
 
 from real_size import REAL, build
 
-from tav.model.expectation import Expectation, expect_sampling, expect_tuning
+from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
 from tav.model.tuning import DTYPES, TuneSettings
 
 FRAMES = (8, 24, 32)

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from edit_quality import JUDGE, KINDS, NUM_FRAMES, Variant, edit, figures_of, make_videos, prepare
 
+from emoji_world.judge import load_judge, read
+from emoji_world.world import caption
 from tav import params as parameters
-from tav.emoji_world.judge import load_judge, read
-from tav.emoji_world.world import caption
-from tav.latents import Moments
 from tav.metrics import psnr
 from tav.model.compilation import compile_blocks
 from tav.model.ddim import predict_noise
 from tav.model.inflation import inflate
+from tav.model.latents import Moments
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts, encode_prompts
 from tav.model.token_merging import merge_tokens

@@ -15,10 +15,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tav.latents import decode, encode_moments
 from tav.model.ddim import ddim_invert, ddim_sample, predict_noise
 from tav.model.device import best_device
 from tav.model.inflation import inflate
+from tav.model.latents import decode, encode_moments
 from tav.model.prompts import Prompts
 from tav.model.tuning import DTYPES, TuneSettings, denoising_loss, trainable_parameters, tune
 

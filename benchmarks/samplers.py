@@ -19,13 +19,13 @@ from diffusers import DPMSolverMultistepScheduler
 from edit_quality import JUDGE, KINDS, VARIANTS, figures_of, make_videos, prepare
 from torch import Tensor
 
+from emoji_world.judge import Judge, load_judge, read
+from emoji_world.render import render_video
+from emoji_world.world import Scene, caption
 from tav import params as parameters
-from tav.emoji_world.judge import Judge, load_judge, read
-from tav.emoji_world.render import render_video
-from tav.emoji_world.world import Scene, caption
-from tav.latents import decode
 from tav.metrics import psnr
 from tav.model.ddim import ddim_invert, first_step, predict_noise
+from tav.model.latents import decode
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts, encode_prompts, join
 

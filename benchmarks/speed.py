@@ -25,11 +25,11 @@ from einops import rearrange
 from official import guided_step, inversion_step, tuning_step
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tav.latents import encode_moments
+from tav.budget.expectation import expect_sampling, expect_tuning
+from tav.budget.meter import measure_speed
 from tav.model.ddim import predict_noise
-from tav.model.expectation import expect_sampling, expect_tuning
 from tav.model.inflation import inflate
-from tav.model.meter import measure_speed
+from tav.model.latents import encode_moments
 from tav.model.prompts import Prompts
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import TuneSettings, tune

@@ -6,7 +6,7 @@ Prefect shows, logs and tries again. What is stale is DVC's word, and each stage
 import sys
 
 if __name__ == "__main__":  # --help and a bad params.yaml don't wait for Prefect
-    from flows.command import main
+    from flows.__main__ import main
 
     sys.exit(main())
 

@@ -64,7 +64,7 @@ def explain(error: BaseException) -> str | None:
 
 def run_stage(stage: str, key: str = "") -> None:
     """Run one stage: alone, guarded against edits under it, with a bar; a tuning is logged live."""
-    from tav.guard import guard
+    from tav.running.guard import guard
 
     name = f"{stage}@{key}" if key else stage
     with _alone(name), guard(stage, key):  # all that the stage reads, its code too, it reads in here
@@ -98,7 +98,7 @@ def _alone(name: str) -> Iterator[None]:
 def _log(params: Params, stage: str, key: str) -> Any:
     if stage != "tune" or os.environ.get("TAV_TRACKING") == "off":
         return nullcontext(lambda progress: None)
-    from tav.live import live_tuning
+    from tav.record.live import live_tuning
 
     return live_tuning(params, key)
 
@@ -186,7 +186,7 @@ def add(
     name: Annotated[str | None, typer.Option(help="Its name in params.yaml. Default: the file's.")] = None,
 ) -> None:
     """Add a video and its edits to params.yaml, and track it with DVC."""
-    from tav.add import add_video
+    from tav.commands.add import add_video
 
     for line in add_video(source, edit or [], caption, name):
         print(line)
@@ -195,7 +195,7 @@ def add(
 @app.command()
 def plan() -> None:
     """Print what tuning and editing will take of memory and time. Runs nothing."""
-    from tav.planned import print_plan
+    from tav.commands.plan import print_plan
 
     print_plan(load())
 
@@ -203,7 +203,7 @@ def plan() -> None:
 @app.command()
 def table() -> None:
     """Print the edits with their metrics."""
-    from tav.table import print_table
+    from tav.commands.table import print_table
 
     print_table(load())
 
@@ -211,7 +211,7 @@ def table() -> None:
 @app.command()
 def record() -> None:
     """Make MLflow say what dvc.lock says. As often as you like."""
-    from tav.tracking import record as record_runs
+    from tav.record.tracking import record as record_runs
 
     print(record_runs(load()))
 
@@ -219,7 +219,7 @@ def record() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
     """Open MLflow on the recorded runs, to compare them."""
-    from tav.tracking import serve
+    from tav.record.tracking import serve
 
     serve(port)
 

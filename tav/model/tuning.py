@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tav.latents import Moments, sample_latents
 from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
 from tav.model.ddim import predict_noise
 from tav.model.inflation import is_inflated
+from tav.model.latents import Moments, sample_latents
 from tav.model.master_weights import keep_masters
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts

@@ -41,11 +41,11 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
-    from tav.base_model import open_base, precision_of
-    from tav.latents import decode
+    from tav.budget.plan import Work, announce
+    from tav.from_params import open_base, precision_of
     from tav.model.ddim import ddim_sample, first_step
+    from tav.model.latents import decode
     from tav.model.prompts import encode_prompts
-    from tav.plan import Work, announce
 
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
     num_frames, height, width, _ = source_frames.shape

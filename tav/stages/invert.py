@@ -11,10 +11,10 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
 
-    from tav.base_model import open_base
-    from tav.latents import decode, encode_moments
+    from tav.from_params import open_base
     from tav.metrics import psnr
     from tav.model.ddim import ddim_invert, ddim_sample
+    from tav.model.latents import decode, encode_moments
     from tav.model.prompts import encode_prompts
 
     settings, pipe = params.invert, open_base(params, tuned=weights)

@@ -14,7 +14,7 @@ from tav.stages import OnProgress, Progress
 if TYPE_CHECKING:
     import torch
 
-    from tav.latents import Moments
+    from tav.model.latents import Moments
     from tav.model.prompts import Prompts
     from tav.model.tuning import Step, TuneSettings
 
@@ -29,11 +29,11 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
 
-    from tav.base_model import open_base
-    from tav.latents import encode_moments
+    from tav.budget.plan import Work, announce, tuning_settings
+    from tav.from_params import open_base
+    from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
-    from tav.plan import Work, announce, tuning_settings
 
     pipe = open_base(params, seed=settings.seed)
     savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
@@ -63,8 +63,8 @@ def _sample(params: Params, key: str, pipe: Any, moments: "Moments", prompts: "l
     inversion, negative, *targets = prompts
     if not targets or not _is_due(params.tune_of(key), step):
         return
-    from tav.latents import decode
     from tav.model.ddim import ddim_invert, ddim_sample, first_step
+    from tav.model.latents import decode
     from tav.video import write_contact_sheet
 
     steps, settings = params.invert.num_inference_steps, params.edit

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tav.emoji_world.judge import Reading
-from tav.emoji_world.world import COLOURS, NOTHING, PATHS, caption
+from emoji_world.judge import Reading
+from emoji_world.world import COLOURS, NOTHING, PATHS, caption
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/edit_quality.py"
 

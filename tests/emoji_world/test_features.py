@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from tav.emoji_world.features import NUM_FEATURES, patch_features, unpatch_features, worn
-from tav.emoji_world.render import DEBIAN_FONT
-from tav.emoji_world.samples import draw, training_scenes
+from emoji_world.features import NUM_FEATURES, patch_features, unpatch_features, worn
+from emoji_world.render import DEBIAN_FONT
+from emoji_world.samples import draw, training_scenes
 
 
 def test_grey_pictures_come_back_exactly():

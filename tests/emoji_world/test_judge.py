@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from tav.emoji_world.clip import UNSAID, partial_captions, truths
-from tav.emoji_world.judge import NOUN_CLASSES, Judge, judge_loss, load_judge, read
-from tav.emoji_world.render import DEBIAN_FONT, render_scene
-from tav.emoji_world.world import NOTHING, sample_scene
+from emoji_world.clip import UNSAID, partial_captions, truths
+from emoji_world.judge import NOUN_CLASSES, Judge, judge_loss, load_judge, read
+from emoji_world.render import DEBIAN_FONT, render_scene
+from emoji_world.world import NOTHING, sample_scene
 
 pytestmark = pytest.mark.skipif(not DEBIAN_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
 
@@ -24,7 +24,7 @@ def test_the_loss_ignores_place_and_hue_of_nothing():
 
 
 def test_the_shipped_judge_reads_renders():
-    from tav.emoji_world.measure import MODELS
+    from emoji_world.measure import MODELS
 
     if not (MODELS / "judge").is_dir():
         pytest.skip("models/emoji-world/judge is not there")

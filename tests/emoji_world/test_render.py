@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tav.emoji_world import render
-from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, STYLES, sample_scene
+from emoji_world import render
+from emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, STYLES, sample_scene
 
 pytestmark = pytest.mark.skipif(not render.DEBIAN_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
 
@@ -66,7 +66,7 @@ def test_a_missing_font_is_named(monkeypatch, tmp_path):
 
 def test_the_command_writes_a_video_and_its_truth(tmp_path):
     out, truth = tmp_path / "cat.mp4", tmp_path / "cat.json"
-    command = [sys.executable, "-m", "tav.emoji_world.render", "--noun", "cat", "--background", "space"]
+    command = [sys.executable, "-m", "emoji_world.render", "--noun", "cat", "--background", "space"]
     command += ["--style", "plain", "--colour", "red", "--path", "circle", "--frames", "6", "--width", "64"]
     command += ["--height", "48", "--out", str(out), "--truth", str(truth)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout

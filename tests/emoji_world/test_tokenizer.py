@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoTokenizer, CLIPTokenizer
 
-from tav.emoji_world.tokenizer import MAX_LENGTH, save_language_tokenizer, save_tokenizer, world_words
+from emoji_world.tokenizer import MAX_LENGTH, save_language_tokenizer, save_tokenizer, world_words
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tav.emoji_world.render import DEBIAN_FONT
-from tav.emoji_world.settings import Training, load_settings
+from emoji_world.render import DEBIAN_FONT
+from emoji_world.settings import Training, load_settings
 
 needs_font = pytest.mark.skipif(not DEBIAN_FONT.is_file(), reason="fonts-noto-color-emoji is not installed")
 SECTION = "{seed: 0, steps: 2, batch_size: 4, learning_rate: 0.001, bf16: false}"
@@ -27,7 +27,7 @@ blip2: {SECTION}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Models trained for two steps each."""
-    from tav.emoji_world import blip2, clip, judge, text_to_image, vae
+    from emoji_world import blip2, clip, judge, text_to_image, vae
 
     folder = tmp_path_factory.mktemp("emoji-world")
     (folder / "params.yaml").write_text(PARAMS)
@@ -50,7 +50,7 @@ def test_stable_diffusion_loads_with_the_stock_pipeline(folder):
 
 @needs_font
 def test_every_model_can_be_measured(folder):
-    from tav.emoji_world.measure import BARS, measure
+    from emoji_world.measure import BARS, measure
 
     figures = measure(folder, number=4)
     assert figures.keys() == BARS.keys()
@@ -89,7 +89,7 @@ class Regression:
 
 
 def test_a_training_that_was_stopped_goes_on(tmp_path, monkeypatch):
-    from tav.emoji_world import loop
+    from emoji_world import loop
 
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     whole, first, rest = Regression(99), Regression(25), Regression(99)
@@ -104,7 +104,7 @@ def test_a_training_that_was_stopped_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_text_to_image_holds_everything(tmp_path):
-    from tav.emoji_world import text_to_image
+    from emoji_world import text_to_image
 
     (tmp_path / "params.yaml").write_text(PARAMS)
     settings = load_settings(tmp_path).text_to_image
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_text_to_image_holds_everything(tmp_path):
 
 
 def test_the_rate_falls_twice(tmp_path):
-    from tav.emoji_world import text_to_image
+    from emoji_world import text_to_image
 
     (tmp_path / "params.yaml").write_text(PARAMS)
     settings = load_settings(tmp_path).text_to_image

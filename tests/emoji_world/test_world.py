@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOUNS, PATHS, STYLES, caption, move, sample_scene
+from emoji_world.world import BACKGROUNDS, COLOURS, NOUNS, PATHS, STYLES, caption, move, sample_scene
 
 
 def test_the_same_seed_gives_the_same_scene():

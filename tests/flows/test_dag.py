@@ -127,7 +127,7 @@ def test_another_dvc_at_work_is_named(done_project: Path) -> None:
 
 
 def test_reading_the_graph_needs_neither_prefect_nor_torch() -> None:
-    ask = "import sys, flows.command, flows.dag, flows.schedule, flows.process; print(*sys.modules)"
+    ask = "import sys, flows.__main__, flows.dag, flows.schedule, flows.process; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert "flows.dag" in told.stdout.split()
     assert not {"prefect", "torch", "dvc"} & {*told.stdout.split()}

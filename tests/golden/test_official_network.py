@@ -5,9 +5,9 @@ import pytest
 import torch
 from einops import rearrange
 
-from tav.latents import decode_pixels, encode_moments
 from tav.model.ddim import ddim_invert, ddim_sample, predict_noise
 from tav.model.inflation import set_num_frames
+from tav.model.latents import decode_pixels, encode_moments
 from tav.model.prompts import Prompts, encode_prompts, join
 
 CASES = ["f4_16x16|t1", "f4_16x16|t321", "f4_16x16|t981", "b2_f3_8x16|t1", "b2_f3_8x16|t500", "b2_f3_8x16|t10,900"]

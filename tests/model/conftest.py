@@ -3,8 +3,8 @@
 import pytest
 from tiny import moving_square, tiny_stable_diffusion
 
-from tav.latents import encode_moments
 from tav.model.inflation import inflate
+from tav.model.latents import encode_moments
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import encode_prompts
 

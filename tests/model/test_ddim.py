@@ -2,9 +2,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler
 
-from tav.latents import sample_latents
 from tav.model.ddim import ddim_invert, ddim_sample, first_step, predict_noise
 from tav.model.inflation import inflate
+from tav.model.latents import sample_latents
 from tav.model.pretrained import ddim_scheduler, load_pipeline
 from tav.model.prompts import encode_prompts
 

@@ -1,4 +1,4 @@
-"""Train Emoji World's CLIP: `python -m tav.emoji_world.clip models/emoji-world`.
+"""Train Emoji World's CLIP: `python -m emoji_world.clip models/emoji-world`.
 
 Radford et al. 2021, but a caption may be true of several pictures of the batch ("a cat"), and all
 of these are its targets. Heads that name noun, background and style help the vision tower to
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
-from tav.emoji_world.architecture import save_transformer
-from tav.emoji_world.features import worn
-from tav.emoji_world.loop import fit
-from tav.emoji_world.samples import draw, token_ids, tokenizer_of, training_scenes
-from tav.emoji_world.settings import load_settings
-from tav.emoji_world.tokenizer import MAX_LENGTH
-from tav.emoji_world.world import BACKGROUNDS, COLOURS, NOUNS, STYLES, Scene, caption
+from emoji_world.architecture import save_transformer
+from emoji_world.features import worn
+from emoji_world.loop import fit
+from emoji_world.samples import draw, token_ids, tokenizer_of, training_scenes
+from emoji_world.settings import load_settings
+from emoji_world.tokenizer import MAX_LENGTH
+from emoji_world.world import BACKGROUNDS, COLOURS, NOUNS, STYLES, Scene, caption
 
 MEAN, STD = [0.38] * 3, [0.29] * 3  # of the renders, in [0, 1]
 TOWER = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4, "hidden_act": "gelu"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tav.emoji_world.settings import Training
+from emoji_world.settings import Training
 
 SECONDS_BETWEEN_CHECKPOINTS = 60
 

@@ -5,10 +5,10 @@ import torch
 from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
 
-from tav.latents import encode_moments
-from tav.model.expectation import Expectation, expect_sampling, expect_tuning
+from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
+from tav.budget.meter import Meter, Speed, measure_speed
 from tav.model.inflation import inflate
-from tav.model.meter import Meter, Speed, measure_speed
+from tav.model.latents import encode_moments
 from tav.model.pretrained import load_pipeline, load_shapes
 from tav.model.tuning import TuneSettings, tune
 

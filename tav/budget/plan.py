@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tav.params import Params, UserError, told
 
 if TYPE_CHECKING:
-    from tav.model.expectation import Expectation
-    from tav.model.meter import Speed
+    from tav.budget.expectation import Expectation
+    from tav.budget.meter import Speed
     from tav.model.tuning import TuneSettings
 
 GB = 1e9
@@ -113,8 +113,8 @@ def ways(params: Params, work: Work, on: Machine) -> Iterator[Savings]:
 def expect(
     params: Params, work: Work, savings: Savings, pipe: Any, on: Machine, speed: "Speed | None" = None
 ) -> "Expectation":
-    from tav.base_model import dtype_of
-    from tav.model.expectation import expect_sampling, expect_tuning
+    from tav.budget.expectation import expect_sampling, expect_tuning
+    from tav.from_params import dtype_of
 
     if work.stage == "tune":
         settings = tuning_settings(params, work.key, savings, on.device)
@@ -132,7 +132,7 @@ def expect(
 
 def tuning_settings(params: Params, key: str, savings: Savings, device: str) -> "TuneSettings":
     """The model's own settings type, which knows nothing of params.yaml."""
-    from tav.base_model import precision_of
+    from tav.from_params import precision_of
     from tav.model.tuning import TuneSettings
 
     asked = params.tune_of(key).model_dump() | {

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tav.budget.meter import Meter, Speed
 from tav.model.attention import fused
 from tav.model.ddim import predict_noise
 from tav.model.inflation import SparseCausalAttention, TemporalAttention, inflate
 from tav.model.master_weights import keep_masters
-from tav.model.meter import Meter, Speed
 from tav.model.prompts import Prompts
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
 

@@ -1,6 +1,6 @@
 """Draw a scene, or a video with its truth, at any size.
 
-`python -m tav.emoji_world.render --noun cat --background beach --path bounce --out cat.mp4`
+`python -m emoji_world.render --noun cat --background beach --path bounce --out cat.mp4`
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tav.emoji_world.backgrounds import PAINTERS, Canvas, Picture, over
-from tav.emoji_world.world import (
+from emoji_world.backgrounds import PAINTERS, Canvas, Picture, over
+from emoji_world.world import (
     BACKGROUNDS,
     COLOURS,
     NOTHING,

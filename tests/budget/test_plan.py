@@ -10,10 +10,10 @@ from project import make_models, make_project
 from typer.testing import CliRunner
 
 from tav.__main__ import app
+from tav.budget.plan import GB, Machine, Savings, Work, announce, choose, expect
+from tav.commands.plan import print_plan, works
 from tav.model.pretrained import load_shapes
 from tav.params import Params, UserError, check
-from tav.plan import GB, Machine, Savings, Work, announce, choose, expect
-from tav.planned import print_plan, works
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tav.artifacts import ROOT, artifact, read_json
-from tav.guard import CODE, Inputs
 from tav.params import Params, Section, check, read_yaml
+from tav.running.guard import CODE, Inputs
 
 Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.params import Params, UserError
-from tav.provenance import Made, Point, Stale, read_lock, upstream
+from tav.record.provenance import Made, Point, Stale, read_lock, upstream
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

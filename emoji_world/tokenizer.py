@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from tav.emoji_world.world import (
+from emoji_world.world import (
     BACKGROUNDS,
     COLOURS,
     NOUNS,

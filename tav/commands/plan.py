@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tav.budget.plan import GB, Savings, TooMuch, Work, choose, machine
 from tav.params import Params, told
-from tav.plan import GB, Savings, TooMuch, Work, choose, machine
 
 if TYPE_CHECKING:
-    from tav.model.expectation import Expectation
+    from tav.budget.expectation import Expectation
 
 
 def print_plan(params: Params) -> None:
@@ -17,8 +17,8 @@ def print_plan(params: Params) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tav.base_model import dtype_of, precision_of
-    from tav.model.meter import measure_speed
+    from tav.budget.meter import measure_speed
+    from tav.from_params import dtype_of, precision_of
     from tav.model.pretrained import load_shapes
 
     on, base = machine(), params.base

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tav.emoji_world.render import render_scene
-from tav.emoji_world.world import Scene, caption, sample_scene
+from emoji_world.render import render_scene
+from emoji_world.world import Scene, caption, sample_scene
 
 SHADES = 512  # backgrounds of each kind in training; each is drawn once
 

@@ -1,7 +1,7 @@
 """A judge that knows shapes: which noun (or nothing), background, style, and where, and in what hue.
 
 Trained on renders of every hue, so colour alone doesn't make it name a noun. Stickers smeared past
-recognition count as nothing. `python -m tav.emoji_world.judge models/emoji-world` trains it.
+recognition count as nothing. `python -m emoji_world.judge models/emoji-world` trains it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tav.emoji_world.features import worn
-from tav.emoji_world.loop import fit
-from tav.emoji_world.render import render_scene
-from tav.emoji_world.samples import training_scenes
-from tav.emoji_world.settings import load_settings
-from tav.emoji_world.world import BACKGROUNDS, NOTHING, NOUNS, STYLES, Scene
+from emoji_world.features import worn
+from emoji_world.loop import fit
+from emoji_world.render import render_scene
+from emoji_world.samples import training_scenes
+from emoji_world.settings import load_settings
+from emoji_world.world import BACKGROUNDS, NOTHING, NOUNS, STYLES, Scene
 
 NOUN_CLASSES = (*NOUNS, NOTHING)
 BACKGROUND_CLASSES, STYLE_CLASSES = tuple(BACKGROUNDS), tuple(STYLES)

@@ -8,10 +8,10 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from tav.guard import inputs
 from tav.params import Params
-from tav.provenance import Made, Point, read_lock, upstream, with_running
-from tav.tracking import first_line, open_rows
+from tav.record.provenance import Made, Point, read_lock, upstream, with_running
+from tav.record.tracking import first_line, open_rows
+from tav.running.guard import inputs
 
 if TYPE_CHECKING:
     from tav.stages import OnProgress, Progress

@@ -8,8 +8,8 @@ from pathlib import Path
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedModel
 
-from tav.emoji_world.features import NUM_FEATURES
-from tav.emoji_world.tokenizer import MAX_LENGTH
+from emoji_world.features import NUM_FEATURES
+from emoji_world.tokenizer import MAX_LENGTH
 
 WIDTH = 128  # of the prompt embeddings
 MODEL_INDEX = {

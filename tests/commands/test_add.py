@@ -8,10 +8,10 @@ import pytest
 from project import write_params
 from tiny import tiny_video
 
-from tav.add import add_video
+from tav.commands.add import add_video
 from tav.params import UserError, load, read_yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderKL
 from tiny import moving_square
 
-from tav.latents import Moments, decode, decode_pixels, encode_moments, sample_latents
+from tav.model.latents import Moments, decode, decode_pixels, encode_moments, sample_latents
 
 
 def tiny_vae(**config):

@@ -1,4 +1,4 @@
-"""How good Emoji World's models are: `python -m tav.emoji_world.measure [--json FILE]`.
+"""How good Emoji World's models are: `python -m emoji_world.measure [--json FILE]`.
 
 All on pictures that no model was trained on: scenes of another seed, backgrounds with other shades.
 """
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tav.emoji_world.judge import load_judge, read
-from tav.emoji_world.render import render_scene
-from tav.emoji_world.world import BACKGROUNDS, NOUNS, Scene, caption, sample_scene
+from emoji_world.judge import load_judge, read
+from emoji_world.render import render_scene
+from emoji_world.world import BACKGROUNDS, NOUNS, Scene, caption, sample_scene
 
 MODELS = Path("models/emoji-world")
 SEED = 20_000

@@ -12,12 +12,12 @@ import pytest
 from mlflow import MlflowClient
 from tracked_project import PARAMS, dvc, make_tracked_project
 
-from tav import live
-from tav.live import live_tuning
 from tav.params import UserError, load
-from tav.provenance import md5_of
+from tav.record import live
+from tav.record.live import live_tuning
+from tav.record.provenance import md5_of
+from tav.record.tracking import EDITS, IDENTITY, TUNINGS, address, record, serve
 from tav.stages import Progress
-from tav.tracking import EDITS, IDENTITY, TUNINGS, address, record, serve
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_what_is_not_here_is_left_out_and_brought_in_later(project: Path) -> Non
 
 def test_processes_at_once_on_a_fresh_store_double_nothing(project: Path) -> None:
     Path("mlflow.db").unlink()
-    code = "from tav.params import load; from tav.tracking import record; print(record(load()))"
+    code = "from tav.params import load; from tav.record.tracking import record; print(record(load()))"
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) for _ in range(2)]
     said = sorted(process.communicate()[0] for process in both)
     assert said == ["MLflow: 2 edits, 2 tunings\n", "MLflow: 2 edits, 2 tunings (4 new)\n"]
@@ -179,7 +179,7 @@ def test_processes_at_once_on_a_fresh_store_double_nothing(project: Path) -> Non
 def test_no_lock_no_mlflow(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(PARAMS)
     code = """
-import sys, tav.live; from tav.params import load; from tav.tracking import record
+import sys, tav.record.live; from tav.params import load; from tav.record.tracking import record
 print(record(load())); sys.exit("mlflow" in sys.modules or "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)

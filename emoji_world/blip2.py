@@ -1,4 +1,4 @@
-"""Train Emoji World's BLIP-2: `python -m tav.emoji_world.blip2 models/emoji-world`.
+"""Train Emoji World's BLIP-2: `python -m emoji_world.blip2 models/emoji-world`.
 
 Its vision tower starts from CLIP's, as BLIP-2's does (Li et al. 2023), but all is trained at once:
 vision tower, Q-Former and a small OPT. Heads that name noun, background and style help the first two
@@ -24,14 +24,14 @@ from transformers import (
     CLIPModel,
 )
 
-from tav.emoji_world.architecture import save_transformer
-from tav.emoji_world.clip import KINDS, MEAN, STD, TOWER, classes_of, heads_loss, normalized
-from tav.emoji_world.features import worn
-from tav.emoji_world.loop import fit
-from tav.emoji_world.samples import draw, training_scenes
-from tav.emoji_world.settings import load_settings
-from tav.emoji_world.tokenizer import MAX_LENGTH, save_language_tokenizer
-from tav.emoji_world.world import COLOURS, Scene, caption
+from emoji_world.architecture import save_transformer
+from emoji_world.clip import KINDS, MEAN, STD, TOWER, classes_of, heads_loss, normalized
+from emoji_world.features import worn
+from emoji_world.loop import fit
+from emoji_world.samples import draw, training_scenes
+from emoji_world.settings import load_settings
+from emoji_world.tokenizer import MAX_LENGTH, save_language_tokenizer
+from emoji_world.world import COLOURS, Scene, caption
 
 QUERIES = 8
 IGNORED = -100

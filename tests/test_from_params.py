@@ -8,11 +8,11 @@ import torch
 from project import tiny_params
 from tiny import tiny_stable_diffusion
 
-from tav.base_model import open_base, precision_of
+from tav.budget.plan import machine
+from tav.from_params import open_base, precision_of
 from tav.model.inflation import SparseCausalAttention
 from tav.model.token_merging import MergingAttention
 from tav.params import Params, UserError, check
-from tav.plan import machine
 
 
 @pytest.fixture(scope="module")

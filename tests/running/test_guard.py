@@ -1,16 +1,14 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from tav.guard import guard, inputs
 from tav.params import UserError
+from tav.running.guard import guard, inputs
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PARAMS = """\
 videos:
   man: {path: man.mp4, caption: a man, tune: {}}
@@ -154,13 +152,6 @@ def test_an_unknown_stage_or_key(stage: str, key: str) -> None:
         pass
 
 
-def test_it_costs_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    key = next(iter(YAML(typ="safe").load(Path("params.yaml"))["edits"]))
-    start = time.process_time()
-    for _ in range(5):
-        with guard("evaluate", key):
-            pass
-    assert (time.process_time() - start) / 5 < 0.1
-    code = "import sys, tav.guard; sys.exit(any(name in sys.modules for name in ('dvc', 'torch', 'mlflow')))"
+def test_it_imports_nothing_heavy() -> None:
+    code = "import sys, tav.running.guard; sys.exit(any(name in sys.modules for name in ('dvc', 'torch', 'mlflow')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

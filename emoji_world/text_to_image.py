@@ -1,6 +1,6 @@
 """Train the text encoder and the UNet of Emoji World's Stable Diffusion.
 
-`python -m tav.emoji_world.text_to_image models/emoji-world` runs for the minutes that params.yaml
+`python -m emoji_world.text_to_image models/emoji-world` runs for the minutes that params.yaml
 there says, on a GPU if there is one and else in processes of one thread whose gradients are
 averaged. It goes on from its last checkpoint, and prints progress and time left. The learning
 rate follows the time that has passed, so a slow machine learns less but ends as well.
@@ -29,11 +29,11 @@ from torch import Tensor
 from torch.multiprocessing.spawn import start_processes
 from transformers import CLIPTextModel
 
-from tav.emoji_world.architecture import new_scheduler, new_text_encoder, new_unet, save_half
-from tav.emoji_world.features import patch_features
-from tav.emoji_world.samples import captioned_batches, token_ids, tokenizer_of
-from tav.emoji_world.settings import TextToImage, load_settings
-from tav.emoji_world.tokenizer import save_tokenizer
+from emoji_world.architecture import new_scheduler, new_text_encoder, new_unet, save_half
+from emoji_world.features import patch_features
+from emoji_world.samples import captioned_batches, token_ids, tokenizer_of
+from emoji_world.settings import TextToImage, load_settings
+from emoji_world.tokenizer import save_tokenizer
 from tav.model.inflation import VideoGroupNorm, set_num_frames
 
 CHECKPOINT = Path(".checkpoints/text_to_image.pt")

@@ -1,4 +1,4 @@
-"""Train Emoji World's AutoencoderKL: `python -m tav.emoji_world.vae models/emoji-world`.
+"""Train Emoji World's AutoencoderKL: `python -m emoji_world.vae models/emoji-world`.
 
 Its latents are fixed features (see features.py), so the diffusion model needs no VAE to be trained.
 The decoder learns from samples: fed means alone, it would not know what to do with samples.
@@ -15,10 +15,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from tav.emoji_world.features import NUM_FEATURES, patch_features
-from tav.emoji_world.loop import fit
-from tav.emoji_world.samples import draw, training_scenes
-from tav.emoji_world.settings import load_settings
+from emoji_world.features import NUM_FEATURES, patch_features
+from emoji_world.loop import fit
+from emoji_world.samples import draw, training_scenes
+from emoji_world.settings import load_settings
 
 SCALING_FACTOR = 0.5
 POSTERIOR_STD = 0.04  # of a scaled latent, whose own std is 0.5 to 1.2

@@ -1,0 +1,1 @@
+"""What was made, as MLflow is told it. The only place that imports mlflow."""
