@@ -64,13 +64,18 @@ def explain(error: BaseException) -> str | None:
 
 def run_stage(stage: str, key: str = "") -> None:
     """Run one stage: alone, guarded against edits under it, with a bar; a tuning is logged live."""
+    from tav.recipe import number_of
     from tav.running.guard import guard
 
     name = f"{stage}@{key}" if key else stage
-    with _alone(name), guard(stage, key):  # all that the stage reads, its code too, it reads in here
-        params, run = load(), importlib.import_module(f"tav.stages.{stage}").run
-        with _log(params, stage, key) as log, _bar(name) as draw:
-            run(params, key, lambda progress: (draw(progress), log(progress)))
+    with _alone(name):
+        with guard(stage, key) as look:  # all that the stage reads it reads in here
+            number_of(stage)
+            params, module = load(), importlib.import_module(f"tav.stages.{stage}")
+            with _log(params, stage, key) as log, _bar(name) as draw:
+                module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
+        if stage == "tune":  # not before it is sure that its results count
+            module.forget_checkpoints(key)
 
 
 def _key(given: str) -> str:

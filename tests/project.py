@@ -37,10 +37,11 @@ def make_models(folder: Path) -> Path:
 
 
 def make_project(folder: Path, models: Path, *, audio: bool = False) -> dict[str, Any]:
-    """Write videos/cat.mp4, params.yaml and dvc.yaml. Returns params.yaml's content."""
+    """Write videos/cat.mp4, params.yaml, dvc.yaml and recipe.yaml. Returns params.yaml's content."""
     (folder / "videos").mkdir(parents=True)
     tiny_video(folder / "videos/cat.mp4", width=64, height=48, num_frames=16, audio=audio)
-    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    for name in ("dvc.yaml", "recipe.yaml"):
+        (folder / name).write_text((ROOT / name).read_text())
     data = tiny_params(models)
     write_params(folder, data)
     return data

@@ -1,5 +1,6 @@
 """The DAG through the real `dvc repro`, with tiny models: a change runs what it touches, and nothing else."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -17,7 +18,14 @@ ONE_EDIT = ["extract@cat", "caption@cat", "tune@cat", "invert@cat", "edit@cat--d
 def dvc(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dvc", *args]
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"  # dvc.yaml's commands say `python`
-    env = {"PATH": path, "HOME": str(folder), "TAV_TRACKING": "off", "OMP_WAIT_POLICY": "PASSIVE", "DO_NOT_TRACK": "1"}
+    env = {
+        "PATH": path,
+        "HOME": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "TAV_TRACKING": "off",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "DO_NOT_TRACK": "1",
+    }
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600)
 
 
@@ -33,7 +41,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that has been run once."""
     folder = tmp_path_factory.mktemp("repro") / "project"
     make_project(folder, make_models(tmp_path_factory.mktemp("models")))
-    shutil.copytree(ROOT / "tav", folder / "tav", ignore=shutil.ignore_patterns("__pycache__", "emoji_world"))
     shutil.copy(ROOT / ".gitignore", folder)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     assert dvc(folder, "init", "-q").returncode == 0
@@ -62,6 +69,14 @@ def test_own_settings_run_one_edit(project: Path, data: dict[str, Any]) -> None:
     data["edits"]["cat--dog"]["strength"] = 1.0
     write_params(project, data)
     assert repro(project) == ["edit@cat--dog", "evaluate@cat--dog", "report"]
+
+
+def test_a_raised_recipe_number_runs_its_stage_and_no_other(project: Path) -> None:
+    numbers = (project / "recipe.yaml").read_text()
+    (project / "recipe.yaml").write_text(numbers.replace("evaluate: 1", "evaluate: 2"))
+    stale = dvc(project, "status", "--json").stdout
+    (project / "recipe.yaml").write_text(numbers)
+    assert {name.partition("@")[0] for name in json.loads(stale)} == {"evaluate"}
 
 
 def test_metrics_and_plots_are_dvcs_own(project: Path) -> None:

@@ -30,7 +30,7 @@ def error_of(*args: str, cwd: Path = ROOT) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("params.yaml", "dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "recipe.yaml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     return tmp_path
 

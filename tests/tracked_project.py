@@ -72,7 +72,7 @@ def make_tracked_project(folder: Path) -> None:
     (folder / "stage.py").write_text(STAGE)
     (folder / ".dvcignore").write_text("")
     (folder / ".gitignore").write_text("/mlflow.db*\n/mlruns/\n/artifacts/\n")
-    shutil.copytree(ROOT / "tav", folder / "tav", ignore=shutil.ignore_patterns("__pycache__", "emoji_world"))
+    shutil.copy(ROOT / "recipe.yaml", folder)
     for name in ("car.mp4", "cat.mp4", "sd/unet/w", "sd/index.json", "blip2/w", "clip/w"):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tav.artifacts import ROOT, artifact, read_json
 from tav.params import Params, Section, check, read_yaml
-from tav.running.guard import CODE, Inputs
+from tav.running.guard import Inputs
 
 Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""
@@ -54,7 +54,7 @@ class Made:
         """
         made = {out["path"] for entry in self.entries.values() for out in entry["outs"]}
         deps = {d["path"]: d["md5"] for entry in self.entries.values() for d in entry["deps"]}
-        data = {path: md5 for path, md5 in deps.items() if path not in made and CODE not in Path(path).parents}
+        data = {path: md5 for path, md5 in deps.items() if path not in made}
         asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
         sections = {n: s.model_dump(mode="json", exclude_defaults=True) for n, s in self._sections().items()}
         if compute := self._params.compute.model_dump(include=RECORDED, exclude_defaults=True):
@@ -151,9 +151,8 @@ def upstream(lock: Entries, name: str) -> Entries:
 def with_running(lock: Entries, name: str, inputs: Inputs) -> Entries:
     """The lock with an entry for a stage that runs right now, as DVC will write it when it ends."""
     made = {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", [])}
-    sources = [dep for dep in inputs.deps if CODE not in Path(dep).parents]
-    deps = [{"path": dep, "md5": made.get(dep) or md5_of(Path(dep))} for dep in sources]
-    return {**lock, name: {"deps": deps, "params": {"params.yaml": inputs.params}}}
+    deps = [{"path": dep, "md5": made.get(dep) or md5_of(Path(dep))} for dep in inputs.deps]
+    return {**lock, name: {"deps": deps, "params": inputs.params}}
 
 
 def md5_of(path: Path) -> str:

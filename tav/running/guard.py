@@ -1,12 +1,12 @@
 """The truth of the record: a stage fails when what it reads was changed while it ran.
 
-DVC writes parameters and code to dvc.lock as they are when a stage ends. Without this guard, an edit of params.yaml
-under a running stage would put a learning rate on record that the weights were not tuned with.
+DVC writes parameters to dvc.lock as they are when a stage ends. Without this guard, an edit of params.yaml under a
+running stage would put a learning rate on record that the weights were not tuned with.
 """
 
-import hashlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 from tav.complaints import nearest
 from tav.params import UserError, read_yaml
 
-CODE = Path("tav")
+EVERY = 60.0
+"""Seconds between two looks while a stage runs."""
+SETTLE = 1.0
+"""Seconds that a file which differs is given until it is read again: it may be half written."""
 _GONE = "nothing"
 
 
@@ -23,8 +26,8 @@ class Inputs(NamedTuple):
 
     deps: list[str]
     """Paths, relative to the project."""
-    params: dict[str, Any]
-    """Dotted name in params.yaml -> value."""
+    params: dict[str, dict[str, Any]]
+    """File (params.yaml, recipe.yaml) -> dotted name -> value."""
 
 
 def inputs(stage: str, key: str) -> Inputs:
@@ -38,41 +41,66 @@ def inputs(stage: str, key: str) -> Inputs:
         if key not in items:
             raise UserError(f"params.yaml has no {key!r} under `{entry['foreach'][2:-1]}`{nearest(key, items)}")
         entry, scope = entry["do"], {**params, "key": key, "item": items[key]}
-    names = [_resolve(name, scope) for name in entry.get("params", [])]
-    return Inputs([_resolve(dep, scope) for dep in entry["deps"]], {name: _at(params, name) for name in names})
+    listed = entry.get("params", [])
+    names = {"params.yaml": [_resolve(name, scope) for name in listed if isinstance(name, str)]}
+    for others in listed:
+        names |= others if isinstance(others, dict) else {}
+    values = {file: params if file == "params.yaml" else read_yaml(Path(file)) for file in names}
+    found = {file: {name: _at(values[file], name) for name in wanted} for file, wanted in names.items()}
+    return Inputs([_resolve(dep, scope) for dep in entry["deps"]], found)
 
 
 @contextmanager
-def guard(stage: str, key: str = "") -> Iterator[None]:
-    """Compare what the stage reads before and after. Enter it before anything is read or imported for the stage.
+def guard(stage: str, key: str = "") -> Iterator[Callable[[bool], None]]:
+    """Compare what the stage reads before and after. Enter it before anything is read for the stage.
 
-    Raises UserError, naming each parameter and file that was changed. What the block raises goes its way.
+    Yields `look(now)`, which compares in between, so that hours are not spent on what will be refused: at most once a
+    minute, or (now=True) at once. Raises UserError, naming each parameter and file that was changed. What the block
+    raises goes its way.
     """
     before = inputs(stage, key)
     prints = {dep: fingerprint(Path(dep)) for dep in before.deps}
-    yield
-    after = inputs(stage, key)
-    changed = [
-        f"params.yaml: {name} was changed from {old} to {new}"
-        for listed in before.params
-        for name, old, new in differences(before.params[listed], after.params.get(listed, _GONE), listed)
-    ]
-    changed += [f"{dep} was changed" for dep in before.deps if fingerprint(Path(dep)) != prints[dep]]
-    if changed:
-        raise UserError(f"{'; '.join(changed)} while {stage}{'@' * bool(key)}{key} ran: run `dvc repro` again")
+    last = time.monotonic()
+
+    def changes() -> list[str]:
+        after = inputs(stage, key)
+        found = [
+            f"{file}: {name} was changed from {old} to {new}"
+            for file, listed in before.params.items()
+            for leaf, value in listed.items()
+            for name, old, new in differences(value, after.params[file].get(leaf, _GONE), leaf)
+        ]
+        return found + [f"{dep} was changed" for dep in before.deps if fingerprint(Path(dep)) != prints[dep]]
+
+    def look(now: bool) -> None:
+        nonlocal last
+        if now or time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            if _unless_half_written(changes):
+                time.sleep(SETTLE)
+                refuse(_unless_half_written(changes))
+
+    def refuse(found: list[str]) -> None:
+        if found:
+            raise UserError(f"{'; '.join(found)} while {stage}{'@' * bool(key)}{key} ran: run `dvc repro` again")
+
+    yield look
+    refuse(changes())
 
 
-def fingerprint(path: Path) -> dict[str, str]:
-    """Each file of a path -> what tells a change: of code its sha256, of data (which may be large) size and time."""
+def _unless_half_written(changes: Callable[[], list[str]]) -> list[str]:
+    """What was changed; nothing while an editor is writing a file."""
+    try:
+        return changes()
+    except (UserError, OSError):
+        return []
+
+
+def fingerprint(path: Path) -> dict[str, tuple[int, int]]:
+    """Each file of a path -> its size and time: enough to tell a change, of data that may be large."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return {str(f): _print_of(f) for f in files if f.is_file() and "__pycache__" not in f.parts}
-
-
-def _print_of(file: Path) -> str:
-    if CODE in file.parents:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    stat = file.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    stats = {str(file): file.stat() for file in files if file.is_file()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def differences(old: Any, new: Any, name: str) -> Iterator[tuple[str, Any, Any]]:

@@ -122,6 +122,10 @@ def _write(params: Params, key: str, unet: Any, caption: str, of_model: "TuneSet
     # what `compute` came to on this machine
     how = {name: getattr(of_model, name) for name in ("precision", "gradient_checkpointing", "adam8bit")}
     write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()} | how)
+
+
+def forget_checkpoints(key: str) -> None:
+    """Delete a tuning's checkpoints: its results are there."""
     shutil.rmtree(CHECKPOINTS / key, ignore_errors=True)
 
 

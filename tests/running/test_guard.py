@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ stages:
     foreach: ${videos}
     do:
       cmd: "true"
-      deps: ["${item.path}", "artifacts/caption/${key}", "${base.path}", tav/model, tav/latents.py]
-      params: ["videos.${key}.tune", base, tune]
+      deps: ["${item.path}", "artifacts/caption/${key}", "${base.path}"]
+      params: [{recipe.yaml: [tune]}, "videos.${key}.tune", base, tune]
   edit:
     foreach: ${edits}
     do:
@@ -41,12 +42,14 @@ stages:
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tav.running.guard.SETTLE", 0)
     files = ["man.mp4", "artifacts/caption/man/caption.json", "sd/unet/w", "sd/vae/w"]
-    for name in [*files, "tav/model/a.py", "tav/latents.py", "artifacts/tune/man/weights.safetensors"]:
+    for name in [*files, "artifacts/tune/man/weights.safetensors"]:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("one")
     Path("params.yaml").write_text(PARAMS)
     Path("dvc.yaml").write_text(DAG)
+    Path("recipe.yaml").write_text("tune: 1\n")
     return tmp_path
 
 
@@ -57,12 +60,15 @@ def edit_params(old: str, new: str) -> None:
 def test_inputs_are_what_dvc_yaml_lists() -> None:
     assert inputs("edit", "man--dog") == (
         ["artifacts/tune/man/weights.safetensors"],
-        {"edits.man--dog": {"video": "man", "prompt": "a dog"}},
+        {"params.yaml": {"edits.man--dog": {"video": "man", "prompt": "a dog"}}},
     )
     assert inputs("tune", "man").params == {
-        "videos.man.tune": {},
-        "base": {"path": "sd"},
-        "tune": {"learning_rate": 3e-5, "steps": 5},
+        "recipe.yaml": {"tune": 1},
+        "params.yaml": {
+            "videos.man.tune": {},
+            "base": {"path": "sd"},
+            "tune": {"learning_rate": 3e-5, "steps": 5},
+        },
     }
 
 
@@ -75,16 +81,14 @@ def test_inputs_are_those_that_dvc_itself_reads(monkeypatch: pytest.MonkeyPatch)
     for stage in (stage for stage in stages if isinstance(stage, PipelineStage)):  # no video that `tav add` tracks
         name, _, key = stage.name.partition("@")
         ours = inputs(name, key)
-        params = {name for dep in stage.deps for name in getattr(dep, "params", ())}
+        params = {(dep.def_path, name) for dep in stage.deps for name in getattr(dep, "params", ())}
         paths = {dep.def_path for dep in stage.deps if not hasattr(dep, "params")}
-        assert (set(ours.params), set(ours.deps)) == (params, paths), stage.name
+        assert {(file, name) for file, names in ours.params.items() for name in names} == params, stage.name
+        assert set(ours.deps) == paths, stage.name
 
 
 def test_nothing_changed_is_no_error() -> None:
     with guard("tune", "man"):
-        Path("tav/model/__pycache__").mkdir()
-        Path("tav/model/__pycache__/a.pyc").write_text("compiled")
-        os.utime("tav/model/a.py")  # code counts by what it says
         edit_params("a dog", "a cat")  # not this stage's
         edit_params("3e-5", "0.00003")  # the same rate
     with guard("report"):
@@ -108,9 +112,6 @@ def test_a_changed_parameter_is_named(old: str, new: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "dep"),
     [
-        ("tav/model/a.py", "tav/model"),
-        ("tav/model/new.py", "tav/model"),
-        ("tav/latents.py", "tav/latents.py"),
         ("man.mp4", "man.mp4"),
         ("sd/vae/w", "sd"),
     ],
@@ -119,6 +120,33 @@ def test_a_changed_file_is_named(changed: str, dep: str) -> None:
     with pytest.raises(UserError) as error, guard("tune", "man"):
         Path(changed).write_text("two")
     assert str(error.value) == f"{dep} was changed while tune@man ran: run `dvc repro` again"
+
+
+def test_it_looks_while_the_stage_runs() -> None:
+    ran = []
+
+    def stage(look: Callable[[bool], None]) -> None:
+        look(True)
+        edit_params("3e-5", "1e-4")
+        look(False)  # not yet due
+        ran.append("on")
+        look(True)
+        ran.append("too far")
+
+    with pytest.raises(UserError, match=r"3e-05 to 0.0001"), guard("tune", "man") as look:
+        stage(look)
+    assert ran == ["on"]
+
+
+def test_a_file_that_is_being_written_stops_nothing() -> None:
+    whole = Path("params.yaml").read_text()
+    with guard("tune", "man") as look:
+        for half in ("videos: {man: ", "", "just words"):
+            Path("params.yaml").write_text(half)
+            look(True)
+        Path("params.yaml").write_text(whole)
+    with pytest.raises(UserError, match="is not YAML"), guard("tune", "man"):
+        Path("params.yaml").write_text("videos: {man: ")
 
 
 def edit_much() -> None:
