@@ -38,7 +38,9 @@ def told() -> Iterator[None]:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 S = TypeVar("S", bound=Section)
@@ -60,8 +62,12 @@ class Model(Section):
 
 
 class Lora(Section):
+    """Weights that are added to the base's."""
+
     path: Text
+    """A .safetensors file, or a folder with one. Relative to the project."""
     scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
+    """How much of it is added to the weights."""
 
 
 class Base(Model):
@@ -70,6 +76,7 @@ class Base(Model):
     config: Text | None = None
     """Of a single file: a folder or hub id with the model's configuration. null: the hub's, for its kind."""
     loras: tuple[Lora, ...] = Field(default=(), strict=False)
+    """LoRAs that are added to the weights before tuning."""
 
     @property
     def fused(self) -> list[tuple[str, float]]:
@@ -85,6 +92,7 @@ class Compute(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the UNet and the text encoders. auto: fp32 on a CPU; on a GPU bf16, or fp16 where it has no bf16."""
     attention: Literal["sdpa", "xformers"] = "sdpa"
+    """sdpa: PyTorch's own. xformers: an extra to install, for a GPU."""
     compile: bool = False
     """torch.compile of the UNet's repeated blocks."""
     token_merging: Annotated[float, Field(ge=0, le=0.75)] = 0.0
@@ -92,7 +100,10 @@ class Compute(Section):
 
 
 class Extract(Section):
+    """Which frames of a video are taken, and at what size."""
+
     num_frames: Annotated[int, Field(ge=1, le=1024)] = 8
+    """How many frames of the video are tuned on and edited."""
     start: Annotated[float, Field(ge=0)] = 0.0
     """Seconds into the source."""
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
@@ -102,6 +113,7 @@ class Extract(Section):
     size: Side | Annotated[tuple[Side, Side], Field(strict=False)] = 512
     """Pixels: of the short side (the long one follows the source's aspect), or [width, height]."""
     fit: Fit = "stretch"
+    """What is done where `size` has another aspect than the source: cut off, add borders, or distort."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -111,30 +123,45 @@ class Extract(Section):
 
 
 class Caption(Section):
+    """The source prompt of a video that has no `caption`."""
+
     model: Model
+    """BLIP-2, which writes the caption of a video that has none."""
     max_new_tokens: Annotated[int, Field(ge=1, le=256)] = 30
+    """The longest caption, in BLIP-2's tokens."""
 
 
 class Tune(Section):
+    """How the model learns a video's motion."""
+
     steps: Positive = 500
+    """Optimizer steps. Each sees the whole video once."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-5
     """Of the query projections, and of the temporal attention where that has none of its own."""
     temporal_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of the temporal attention. null: `learning_rate`."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the rates go on after the warm-up. linear and cosine end at zero."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps in which the rates rise from zero. Fewer than `steps`."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-2
+    """AdamW's."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """A longer gradient is shortened to this norm."""
     gradient_checkpointing: bool | None = None
     """Less memory, more time. null: where `compute.memory` needs it."""
     official_checkpointing: bool = False
     """Do as the official code: reentrant checkpointing, which leaves the down blocks untrained."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
+    """Of the noise, the timesteps and the new weights."""
     checkpoint_every: Positive = 100
     """Steps."""
     keep_checkpoints: Positive = 2
+    """How many of the newest checkpoints are kept."""
     sample_every: Positive | None = None
     """Steps between samples of the prompts of this video's edits. null: none."""
     save_precision: Precision = "fp16"
+    """Of the tuned weights' file."""
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
@@ -144,6 +171,8 @@ class Tune(Section):
 
 
 class Invert(Section):
+    """How a video's latents are led back to noise (DDIM inversion)."""
+
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """DDIM steps, of the inversion and of every edit: both walk the same time steps."""
     prompt: str | None = ""
@@ -151,21 +180,34 @@ class Invert(Section):
 
 
 class Edit(Section):
+    """How an edited video is made."""
+
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 12.5
+    """How strongly the prompt guides. 1: no guidance, in half the time."""
     negative_prompt: str = ""
+    """What guidance leads away from."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
+    """Of the noise, where an edit starts from noise."""
     strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the schedule that is denoised. 1.0 as in the paper."""
     start_from: Literal["inversion", "noise"] = Field(default="inversion", alias="from")
+    """inversion: the video's inverted latents. noise: pure noise, below strength 1 added to the video (SDEdit)."""
     output_size: Literal["source", "model"] = "source"
+    """Of the edited video: the source's width and height, or the model's."""
 
 
 class Evaluate(Section):
+    """With which models an edited video is measured."""
+
     clip: Model
+    """CLIP, for frame consistency and textual alignment."""
     pick_score: Model | None = None
+    """PickScore, trained on what people chose. null: no such metric."""
 
 
 class Video(Section):
+    """A video to tune on."""
+
     path: Text
     """A video file or a folder of images. Relative to the project."""
     caption: Text | None
@@ -173,11 +215,16 @@ class Video(Section):
     extract: dict[str, Any]
     """What this video has of its own, over the section of the same name. {} when nothing."""
     tune: dict[str, Any]
+    """As `extract`, for tuning."""
 
 
 class VideoEdit(Section):
+    """An edit. What it sets of its own lies over the section `edit`."""
+
     video: Key
+    """Which video: a name under `videos`."""
     prompt: Text
+    """What the edited video shall show."""
     guidance_scale: float | None = None
     negative_prompt: str | None = None
     seed: int | None = None
@@ -190,7 +237,9 @@ class Params(Section):
     """The whole of params.yaml. The `*_of` methods put a video's or an edit's own settings over the section."""
 
     videos: dict[Key, Video]
+    """The videos, by name."""
     edits: dict[Key, VideoEdit]
+    """The edits, by name."""
     base: Base
     compute: Compute
     extract: Extract

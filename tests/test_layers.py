@@ -114,6 +114,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "tav.video": {"tav.video", "tav.params", "tav.artifacts"},
     "tav.artifacts": {"tav.params"},
     "tav.recipe": {"tav.params"},
+    "tav.params_schema": {"tav.artifacts", "tav.params"},
     "tav.params": {"tav.complaints"},
     "tav.complaints": set(),
 }
