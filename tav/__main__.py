@@ -198,11 +198,56 @@ def add(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to make it. A new folder, or an empty one.")],
+    demo: Annotated[bool, typer.Option("--demo", help="With the sample videos and the shipped models.")] = False,
+) -> None:
+    """Make a project in a folder."""
+    from tav.commands.init import make_project
+
+    for line in make_project(folder, demo=demo):
+        print(line)
+
+
+@app.command()
+def upgrade(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only say what will run again.")] = False,
+) -> None:
+    """Bring an older project's dvc.yaml and recipe numbers up to date with this tav."""
+    from tav.commands.upgrade import upgrade as upgrade_project
+
+    for line in upgrade_project(write=yes):
+        print(line)
+
+
+@app.command()
 def plan() -> None:
     """Print what tuning and editing will take of memory and time. Runs nothing."""
     from tav.commands.plan import print_plan
 
     print_plan(load())
+
+
+@app.command()
+def import_official(
+    unet: Annotated[Path, typer.Argument(help="The folder `unet` of an official output of the same base.")],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+) -> None:
+    """Make tuned weights of what the official code (showlab/Tune-A-Video) tuned."""
+    from tav.commands.official import import_weights
+
+    import_weights(load(), unet, out)
+
+
+@app.command()
+def export_official(
+    video: Annotated[str, typer.Argument(help="A video whose tuning is there.", metavar="VIDEO")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+) -> None:
+    """Write a video's tuned UNet as a folder that the official code reads."""
+    from tav.commands.official import export_weights
+
+    export_weights(load(), video, out)
 
 
 @app.command()

@@ -87,10 +87,13 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     },
     "tav.commands": {
         "tav.commands",
+        "flows.dag",
+        "flows.dvc_api",
         "tav.budget",
         "tav.from_params",
         "tav.model",
         "tav.record",
+        "tav.recipe",
         "tav.video",
         "tav.artifacts",
         "tav.params",

@@ -1,0 +1,74 @@
+"""`tav upgrade`: bring a project's dvc.yaml and recipe numbers to those of this tav, and say first what runs again."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tav.artifacts import atomic
+from tav.commands.init import template
+from tav.params import UserError, load
+from tav.recipe import numbers, of_project
+
+FILES = ("dvc.yaml", "recipe.yaml")
+
+
+def upgrade(*, write: bool) -> list[str]:
+    """Say what an upgrade changes and what will run again; do it where `write`. Raises UserError.
+
+    A dvc.yaml that differs from tav's is kept as dvc.yaml.old.
+    """
+    load()
+    fresh = {name: (template() / name).read_text(encoding="utf-8") for name in FILES}
+    old = {name: Path(name).read_text(encoding="utf-8") if Path(name).exists() else "" for name in FILES}
+    if fresh == old:
+        return ["this project is up to date with this tav"]
+    before = of_project()
+    lines = [
+        f"{stage}: {before.get(stage, 'no number')} -> {number}"
+        for stage, number in numbers().items()
+        if before.get(stage) != number
+    ]
+    if fresh["dvc.yaml"] != old["dvc.yaml"]:
+        lines.append("dvc.yaml: another one than this tav's; yours is kept as dvc.yaml.old")
+    with _in_place(fresh, old, keep=write):
+        lines.append(f"will run again: {_stale()}")
+    return [*lines, "upgraded: now run `dvc repro`" if write else "nothing was changed: `tav upgrade --yes` does it"]
+
+
+@contextmanager
+def _in_place(fresh: dict[str, str], old: dict[str, str], *, keep: bool) -> Iterator[None]:
+    """The new files lie in their places, so that DVC can be asked; afterwards the old ones again, unless `keep`."""
+    done = False
+    try:
+        _put(fresh)
+        yield
+        done = keep
+    finally:
+        if not done:
+            _put(old)
+    if done and old["dvc.yaml"] not in ("", fresh["dvc.yaml"]):
+        _put({"dvc.yaml.old": old["dvc.yaml"]})
+
+
+def _put(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        if text:
+            with atomic(Path(name)) as path:
+                path.write_text(text, encoding="utf-8")
+        else:
+            Path(name).unlink(missing_ok=True)
+
+
+def _stale() -> str:
+    """What is not up to date, as in "12 of 12 stages (extract 3, tune 3, ...)"."""
+    from flows import dag
+
+    try:
+        needs = dag.needs(dag.read())
+    except UserError as error:
+        return f"not known ({error})"
+    names = [name for name, need in needs.items() if need != "up to date"]
+    kinds = Counter(name.partition("@")[0] for name in names)
+    counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+    return f"{len(names)} of {len(needs)} stages ({counts})" if names else "nothing"
