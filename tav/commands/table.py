@@ -26,7 +26,7 @@ def print_table(params: Params) -> None:
     page = Path("artifacts/report/index.html").absolute()
     if page.exists():
         console.print(f"Report page:  {page.as_uri()}", soft_wrap=True)
-    console.print("Compare runs: make ui   (then open http://127.0.0.1:5000)", soft_wrap=True)
+    console.print("Compare runs: tav ui   (then open http://127.0.0.1:5000)", soft_wrap=True)
 
 
 def _cells(metrics: dict[str, dict[str, float]] | None, names: list[str]) -> list[str]:
