@@ -10,6 +10,8 @@ from typing import Any
 from tav.params import UserError
 
 FILES = ("params.yaml", "dvc.yaml", "recipe.yaml", "prefect.yaml", ".gitignore", ".dvcignore")
+SCHEMA = "params.schema.json"
+"""For editors: params.yaml's first line names it, in a clone as a part of tav."""
 DEMO = ("videos", "models/emoji-world/stable-diffusion", "models/emoji-world/clip", "models/emoji-world/blip2")
 REAL: dict[str, dict[str, Any]] = {  # the paper's settings; README says the same
     "base": {"path": "models", "hub_id": "stable-diffusion-v1-5/stable-diffusion-v1-5"},
@@ -56,11 +58,13 @@ def _write(folder: Path, demo: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         shutil.copyfile(source / name, folder / name)
+    shutil.copyfile(Path(__file__).parents[1] / SCHEMA, folder / SCHEMA)
+    text = (source / "params.yaml").read_text().replace(f"tav/{SCHEMA}", SCHEMA, 1)
+    (folder / "params.yaml").write_text(text if demo else for_real_weights(text))
     if demo:
         for name in DEMO:
             shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("*.dvc", ".gitignore"))
         return
-    (folder / "params.yaml").write_text(for_real_weights((source / "params.yaml").read_text()))
     (folder / "models").mkdir()
     (folder / "models/README.md").write_text(NOTE)
 
@@ -106,6 +110,6 @@ def _remove(folder: Path, new: list[Path]) -> None:
     if new:
         shutil.rmtree(new[-1], ignore_errors=True)
         return
-    for name in (*FILES, "videos", "models", ".dvc"):
+    for name in (*FILES, SCHEMA, "videos", "models", ".dvc"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).unlink(missing_ok=True)

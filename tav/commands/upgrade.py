@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tav.artifacts import atomic
-from tav.commands.init import template
+from tav.commands.init import SCHEMA, template
 from tav.params import UserError, load
 from tav.recipe import numbers, of_project
 
 FILES = ("dvc.yaml", "recipe.yaml")
+PACKAGE = Path(__file__).parents[1]
 
 
 def upgrade(*, write: bool) -> list[str]:
@@ -21,6 +22,8 @@ def upgrade(*, write: bool) -> list[str]:
     load()
     fresh = {name: (template() / name).read_text(encoding="utf-8") for name in FILES}
     old = {name: Path(name).read_text(encoding="utf-8") if Path(name).exists() else "" for name in FILES}
+    if Path(SCHEMA).exists():
+        _put({SCHEMA: (PACKAGE / SCHEMA).read_text(encoding="utf-8")})
     if fresh == old:
         return ["this project is up to date with this tav"]
     before = of_project()
