@@ -1,4 +1,4 @@
-"""What the README says is there and runs."""
+"""What the README and the other pages say is there and runs."""
 
 import re
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tav.params import check, read_yaml
 from tav.video import probe
@@ -14,14 +15,23 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    ROOT / "benchmarks/NOTES.md",
+    ROOT / "models/emoji-world/README.md",
+]
 
 
-def test_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert targets
-    assert not [t for t in targets if not t.startswith("https://") and not (ROOT / t).exists()]
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert targets or page != ROOT / "README.md"
+    assert not [t for t in targets if not t.startswith("https://") and not (page.parent / t).exists()]
 
 
 def test_commands_exist() -> None:
@@ -34,15 +44,20 @@ def test_commands_exist() -> None:
     assert set(re.findall(r"^make (\w+)", shell, re.M)) <= targets
 
 
-def test_settings_for_real_weights_are_known() -> None:
-    (text,) = blocks("yaml")
-    from ruamel.yaml import YAML
+SETTINGS = [*blocks("yaml"), *blocks("yaml", (ROOT / "docs/bases.md").read_text())]
 
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_settings_for_real_weights_are_known(text: str) -> None:
     shown, data = YAML(typ="safe", pure=True).load(text), read_yaml(ROOT / "params.yaml")
     for section, values in shown.items():
         for name, value in values.items():
             data[section][name] = data[section][name] | value if isinstance(value, dict) else value
     check(data)
+
+
+def test_every_base_has_its_settings() -> None:
+    assert len(SETTINGS) == 4
 
 
 def test_python_runs(tmp_path: Path) -> None:
