@@ -2,7 +2,7 @@
 
 What is stale is DVC's word, and what a stage does is tav's. Nothing here imports torch.
 
-    command.py   `python -m flows.pipeline`: arguments, and what is told before Prefect is needed
+    __main__.py  `tav run`, `python -m flows.pipeline`: arguments, and what is told before Prefect is needed
     pipeline.py  the flow and its task: the only file that imports prefect
     dag.py       dvc.yaml's graph, what is stale, `meta:` of a stage
     schedule.py  which stage starts when, with which cores and GPU, and which never will

@@ -1,4 +1,4 @@
-"""`python -m flows.pipeline`: its arguments, and all that is told before Prefect and its server are needed."""
+"""`tav run` and `python -m flows.pipeline`: arguments, and all that is told before Prefect's server is needed."""
 
 import argparse
 import os
@@ -17,13 +17,20 @@ SETTINGS = {
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run the flow in the current folder. Gives the exit code: 0; 1 when something failed; 130 for Ctrl-C."""
     arguments = parse(given)
+    return run_flow(arguments.targets, arguments.jobs)
+
+
+def run_flow(targets: list[str], jobs: int | None = None) -> int:
+    """Run the flow in the current folder. Gives the exit code: 0; 1 when something failed; 130 for Ctrl-C.
+
+    Call it once and leave with its code: it sets what Prefect reads of the environment, and what SIGTERM does.
+    """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, _leave)
     try:
-        return run(arguments.targets, arguments.jobs)
+        return run(targets, jobs)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,21 +1,14 @@
 """`tav`, the command a person types, and `python -m tav STAGE KEY`, which DVC types."""
 
 import errno
-import importlib
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tav.params import Params, UserError, check_key, load
-
-if TYPE_CHECKING:
-    from tav.stages import OnProgress, Progress
+from tav.params import UserError, check_key, load
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 100x on a busy machine
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -62,20 +55,10 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
-def run_stage(stage: str, key: str = "") -> None:
-    """Run one stage: alone, guarded against edits under it, with a bar; a tuning is logged live."""
-    from tav.recipe import number_of
-    from tav.running.guard import guard
+def _run_stage(stage: str, key: str = "") -> None:
+    from tav.running.stage import run_stage
 
-    name = f"{stage}@{key}" if key else stage
-    with _alone(name):
-        with guard(stage, key) as look:  # all that the stage reads it reads in here
-            number_of(stage)
-            params, module = load(), importlib.import_module(f"tav.stages.{stage}")
-            with _log(params, stage, key) as log, _bar(name) as draw:
-                module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
-        if stage == "tune":  # not before it is sure that its results count
-            module.forget_checkpoints(key)
+    run_stage(stage, key)
 
 
 def _key(given: str) -> str:
@@ -86,87 +69,57 @@ def _key(given: str) -> str:
     return check_key(key)
 
 
-@contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Two runs of one stage at once would write over each other."""
-    from filelock import FileLock, Timeout
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
 
-    folder = Path(".dvc/tmp")
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / f"{name}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise UserError(f"{name} is running already in this folder: wait for it, or stop it first") from None
+        print(f"tav {version('tav')}")
+        raise typer.Exit
 
 
-def _log(params: Params, stage: str, key: str) -> Any:
-    if stage != "tune" or os.environ.get("TAV_TRACKING") == "off":
-        return nullcontext(lambda progress: None)
-    from tav.record.live import live_tuning
-
-    return live_tuning(params, key)
-
-
-@contextmanager
-def _bar(name: str) -> "Iterator[OnProgress]":
-    """Shows how far it is and the time left: a bar on a screen, a line now and then in a log."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    said, first = time.monotonic(), None
-    with Bar(*columns, TextColumn("{task.fields[values]}"), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=None, values="")
-
-        def draw(progress: "Progress") -> None:
-            nonlocal said, first
-            values = "  ".join(f"{k} {v:.4g}" for k, v in progress.values.items())
-            bar.update(task, completed=progress.done, total=progress.total, values=values)
-            now = time.monotonic()
-            first = first or (now, progress.done)  # loading the model is no part of the pace
-            if bar.disable and now - said >= 10 and progress.done > first[1]:
-                left = (now - first[0]) / (progress.done - first[1]) * (progress.total - progress.done)
-                print(f"{name} {progress.done}/{progress.total}, {left:.0f} s left  {values}".rstrip(), flush=True)
-                said = now
-
-        yield draw
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Tune-A-Video: learn a video's motion, then edit the video with a prompt."""
 
 
-@app.command()
+@app.command(hidden=True)
 def extract(key: KeyArgument = "") -> None:
     """Stage: a video's frames."""
-    run_stage("extract", _key(key))
+    _run_stage("extract", _key(key))
 
 
-@app.command()
+@app.command(hidden=True)
 def caption(key: KeyArgument = "") -> None:
     """Stage: the source prompt, as given or by BLIP-2."""
-    run_stage("caption", _key(key))
+    _run_stage("caption", _key(key))
 
 
-@app.command()
+@app.command(hidden=True)
 def tune(key: KeyArgument = "") -> None:
     """Stage: learn the video's motion. Goes on where a killed run was."""
-    run_stage("tune", _key(key))
+    _run_stage("tune", _key(key))
 
 
-@app.command()
+@app.command(hidden=True)
 def invert(key: KeyArgument = "") -> None:
     """Stage: DDIM-invert the video's latents."""
-    run_stage("invert", _key(key))
+    _run_stage("invert", _key(key))
 
 
-@app.command()
+@app.command(hidden=True)
 def edit(key: KeyArgument = "") -> None:
     """Stage: make the edited video."""
-    run_stage("edit", _key(key))
+    _run_stage("edit", _key(key))
 
 
-@app.command()
+@app.command(hidden=True)
 def evaluate(key: KeyArgument = "") -> None:
     """Stage: measure an edited video."""
-    run_stage("evaluate", _key(key))
+    _run_stage("evaluate", _key(key))
 
 
 @app.command()
@@ -174,7 +127,7 @@ def report(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open it when there is a screen.")] = True,
 ) -> None:
     """The page that shows all videos and edits: make it and say where it is."""
-    run_stage("report")
+    _run_stage("report")
     page = Path("artifacts/report/index.html").absolute()
     print(page.as_uri())
     if open_page and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -218,6 +171,22 @@ def upgrade(
 
     for line in upgrade_project(write=yes):
         print(line)
+
+
+@app.command()
+def run(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Stages to make, with what they need: tune, tune@red-car. Default: all.", metavar="TARGET"),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Stages at once, at most. Default: as many as there are cores.")
+    ] = None,
+) -> None:
+    """Make what is stale, side by side, with retries and logs: `dvc repro` through Prefect."""
+    from flows.__main__ import run_flow
+
+    raise typer.Exit(run_flow(targets or [], jobs))
 
 
 @app.command()

@@ -77,6 +77,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "emoji_world": {"emoji_world", "tav.model", "tav.metrics", "tav.video", "tav.artifacts", "tav.params"},
     "flows": {"flows", "tav.params", "tav.complaints", "tav.record"},
     "tav.__main__": {
+        "flows.__main__",
         "tav.commands",
         "tav.stages",
         "tav.running",
@@ -99,6 +100,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.params",
     },
     "tav.record": {"tav.record", "tav.running", "tav.stages", "tav.artifacts", "tav.params"},
+    "tav.running.stage": {"tav.running", "tav.record", "tav.stages", "tav.recipe", "tav.params"},
     "tav.running": {"tav.running", "tav.recipe", "tav.params", "tav.complaints"},
     "tav.stages": {
         "tav.stages",

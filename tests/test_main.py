@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,16 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from tav.__main__ import app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "diffusers", "transformers", "mlflow", "prefect", "dvc"} & set(done.stdout.split())
-    assert "add" in tav("--help").stdout
+
+
+def test_help_shows_what_a_person_types() -> None:
+    shown = re.findall(r"^[│ ]+([a-z]+) ", tav("--help").stdout, re.M)
+    assert {"add", "run", "plan", "table", "report", "record", "ui"} <= set(shown)
+    assert not {"extract", "caption", "tune", "invert", "edit", "evaluate"} & set(shown)
+
+
+def test_version() -> None:
+    assert tav("--version").stdout == f"tav {version('tav')}\n"
 
 
 def test_outside_a_project(tmp_path: Path) -> None:

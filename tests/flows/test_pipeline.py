@@ -32,6 +32,20 @@ def flow(*arguments: str, **env: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (["--help"], 0, "run [OPTIONS] [TARGET]..."),
+        (["frist"], 1, "error: dvc.yaml has no stage 'frist'; did you mean 'first'?"),
+        (["--jobs", "0"], 2, "0 is not in the range"),
+        (["first", "last"], 0, "all 6 stages are up to date"),
+    ],
+)
+def test_tav_run_is_the_same(done_project: Path, arguments: list[str], code: int, said: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "tav", "run", *arguments], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
         (["--help"], 0, "usage: python -m flows.pipeline"),
         (["frist"], 1, "error: dvc.yaml has no stage 'frist'; did you mean 'first'?"),
         (["--jobs", "0"], 2, "got '0', expected a whole number from 1 on"),

@@ -1,0 +1,39 @@
+"""A stage as it runs: alone in its folder, guarded against edits under it, with its bar. A tuning is logged live."""
+
+import importlib
+import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from tav.params import Params, load
+from tav.recipe import number_of
+from tav.running.alone import alone
+from tav.running.bar import bar
+from tav.running.guard import guard
+
+if TYPE_CHECKING:
+    from tav.stages import OnProgress
+
+
+def run_stage(stage: str, key: str = "") -> None:
+    """Run one stage of the project in the current folder. key: of its video or edit; "" for a stage that has none.
+
+    Raises UserError: no project, no such key, the stage runs already, what it reads was changed while it ran.
+    """
+    name = f"{stage}@{key}" if key else stage
+    with alone(name):
+        with guard(stage, key) as look:  # all that the stage reads it reads in here
+            number_of(stage)
+            params, module = load(), importlib.import_module(f"tav.stages.{stage}")
+            with _log(params, stage, key) as log, bar(name) as draw:
+                module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
+        if stage == "tune":  # not before it is sure that its results count
+            module.forget_checkpoints(key)
+
+
+def _log(params: Params, stage: str, key: str) -> "AbstractContextManager[OnProgress]":
+    if stage != "tune" or os.environ.get("TAV_TRACKING") == "off":
+        return nullcontext(lambda progress: None)
+    from tav.record.live import live_tuning
+
+    return live_tuning(params, key)
