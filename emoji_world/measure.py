@@ -59,7 +59,7 @@ def text_to_image(folder: Path, prompts: list[str], *, guidance_scale: float = 3
     """A picture of each prompt from the stock pipeline: uint8 (n 32 32 3)."""
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(folder / "stable-diffusion", torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(folder / "stable-diffusion", dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     generator, pictures = torch.Generator().manual_seed(SEED), []
     for start in range(0, len(prompts), BATCH):
@@ -112,7 +112,7 @@ def vae_psnr(folder: Path, frames: Frames) -> float:
     """Mean PSNR in dB of frames that went through the VAE (the posterior's mean)."""
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(folder / "stable-diffusion" / "vae", torch_dtype=torch.float32)
+    vae = AutoencoderKL.from_pretrained(folder / "stable-diffusion" / "vae", dtype=torch.float32)
     pixel_values = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     decoded = vae.decode(vae.encode(pixel_values).latent_dist.mean).sample.clamp(-1, 1)
     errors = ((decoded - pixel_values) / 2).square().mean((1, 2, 3))
