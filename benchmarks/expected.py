@@ -1,15 +1,16 @@
-"""What Stable Diffusion 1.4 is expected to take of memory at 512x512, by the shapes alone: any machine will do.
+"""What a base is expected to take of a GPU's memory, by the shapes alone: any machine will do.
 
-    python benchmarks/expected.py [--json FILE]
+    python benchmarks/expected.py [--base sd14 | sd21 | xl] [--pixels 512] [--json FILE]
 
-Prints a Markdown table. gpu.py measures the same on a card.
+Prints a Markdown table. gpu.py measures the same on a card, for Stable Diffusion 1.4 at 512x512.
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from real_size import REAL, build
+from bases import BASES
 
 from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
 from tav.model.tuning import DTYPES, TuneSettings
@@ -31,28 +32,31 @@ EDITING = {
 }
 
 
+def expect(name: str, pipe: Any, frames: int, size: tuple[int, int]) -> Expectation:
+    if name in TUNING:
+        return expect_tuning(pipe, frames, size, TUNING[name])
+    precision, split = EDITING[name]
+    return expect_sampling(pipe, frames, size, DTYPES[precision], guided=True, split_guidance=split)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", choices=BASES, default="sd14")
+    parser.add_argument("--pixels", type=int, help="of both sides. Default: what the base was trained at")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     arguments = parser.parse_args()
-    pipe, size = build(REAL, "meta", DTYPES["fp32"]), (REAL["pixels"], REAL["pixels"])
+    build, pixels = BASES[arguments.base]
+    pipe, size = build(), (arguments.pixels or pixels,) * 2
 
     def gigabytes(expected: Expectation) -> float:
         return round(expected.memory("cuda") / 1e9, 1)
 
-    table = {
-        name: [gigabytes(expect_tuning(pipe, frames, size, settings)) for frames in FRAMES]
-        for name, settings in TUNING.items()
-    }
-    for name, (precision, split) in EDITING.items():
-        table[name] = [
-            gigabytes(expect_sampling(pipe, frames, size, DTYPES[precision], guided=True, split_guidance=split))
-            for frames in FRAMES
-        ]
     print("| GB |", *(f"{frames} frames |" for frames in FRAMES))
     print("| --- |" + " --- |" * len(FRAMES))
-    for name, row in table.items():
-        print(f"| {name} |", *(f"{value} |" for value in row))
+    table: dict[str, list[float]] = {}
+    for name in (*TUNING, *EDITING):
+        table[name] = [gigabytes(expect(name, pipe, frames, size)) for frames in FRAMES]
+        print(f"| {name} |", *(f"{value} |" for value in table[name]), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps({"frames": FRAMES, "gigabytes": table}, indent=2))
 
