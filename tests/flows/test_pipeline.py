@@ -34,7 +34,7 @@ def flow(*arguments: str, **env: str) -> "subprocess.Popen[str]":
     [
         (["--help"], 0, "run [OPTIONS] [TARGET]..."),
         (["frist"], 1, "error: dvc.yaml has no stage 'frist'; did you mean 'first'?"),
-        (["--jobs", "0"], 2, "0 is not in the range"),
+        (["--jobs", "0"], 2, "Invalid value for '--jobs'"),
         (["first", "last"], 0, "all 6 stages are up to date"),
     ],
 )
