@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
+LONGEST = 8192
+"""Pixels of a side, as `extract.size` may set them."""
 
 
 def fitted_size(width: int, height: int, size: int | Size, multiple: int = 8) -> Size:
@@ -19,7 +21,7 @@ def fitted_size(width: int, height: int, size: int | Size, multiple: int = 8) ->
 
     size: the short side, where the long one follows the source's aspect to the nearest multiple; or (width, height).
     multiple: what both sides must be a multiple of; 8 is the factor of Stable Diffusion's VAE.
-    Raises UserError when `size` is not such a multiple.
+    Raises UserError when `size` is not such a multiple, or the long side that follows is beyond all measure.
     """
     for side in (size,) if isinstance(size, int) else size:
         if side % multiple or side < multiple:
@@ -28,6 +30,11 @@ def fitted_size(width: int, height: int, size: int | Size, multiple: int = 8) ->
     if not isinstance(size, int):
         return size
     long = max(size, round(max(width, height) / min(width, height) * size / multiple) * multiple)
+    if long > LONGEST:
+        raise UserError(
+            f"a source of {width}x{height} would be {long} pixels long at size {size}, {LONGEST} is the most: "
+            "set extract.size to [width, height], or cut the source"
+        )
     return (long, size) if width >= height else (size, long)
 
 
