@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 
 from tav.artifacts import ROOT, artifact, read_json
 from tav.params import Params, Section, check, read_yaml
+from tav.record.identity import as_before, hash_of, said
 from tav.running.guard import Inputs
 
 Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""
 RECORDED = {"precision", "token_merging"}
 """Of `compute`: what dvc.yaml has as parameters."""
+CODE = "tav/"
+"""A dvc.lock from before recipe.yaml has files of code among what a stage was made from."""
 
 
 class Point(NamedTuple):
@@ -48,23 +51,20 @@ class Made:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of the parameters and the source data upstream. Not of the code, and not of what came out.
-
-        A parameter at its default is left out, so that one which is new to tav does not make old results new.
-        """
+        """Hash of the parameters and the source data upstream. Not of the code, and not of what came out."""
         made = {out["path"] for entry in self.entries.values() for out in entry["outs"]}
         deps = {d["path"]: d["md5"] for entry in self.entries.values() for d in entry["deps"]}
-        data = {path: md5 for path, md5 in deps.items() if path not in made}
+        data = {path: md5 for path, md5 in deps.items() if path not in made and not path.startswith(CODE)}
         asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
-        sections = {n: s.model_dump(mode="json", exclude_defaults=True) for n, s in self._sections().items()}
-        if compute := self._params.compute.model_dump(include=RECORDED, exclude_defaults=True):
+        sections = {name: said(s.model_dump(mode="json"), name) for name, s in self._sections().items()}
+        if compute := said(self._params.compute.model_dump(include=RECORDED), "compute"):
             sections["compute"] = compute
-        return _hash([self.name, data, asked, sections])
+        return hash_of([self.name, data, asked, sections])
 
     @cached_property
     def outputs(self) -> str:
         """Hash of what came out, here and upstream."""
-        return _hash([out["md5"] for entry in self.entries.values() for out in entry["outs"]])
+        return hash_of([out["md5"] for entry in self.entries.values() for out in entry["outs"]])
 
     def params(self) -> dict[str, str]:
         """Every parameter that it was made with, resolved, as in {"tune.learning_rate": "3e-05"}."""
@@ -85,6 +85,15 @@ class Made:
             found = {**measured["edit"], "source": measured["source"]}
             facts["invert"] = read_json(artifact("invert", self.video, "inversion.json"))
         return {name: float(v) for name, v in _flat(found | facts) if _is_number(v)}
+
+    def seconds(self) -> float:
+        """For how long the stages worked on it, as far as they tell."""
+        return sum(value for name, value in self.metrics().items() if name.endswith(".seconds"))
+
+    def source_video(self) -> tuple[str, str]:
+        """Its path, and DVC's hash of it."""
+        path = self._params.video(self.video).path
+        return path, next(d["md5"] for entry in self.entries.values() for d in entry["deps"] if d["path"] == path)
 
     def curve(self, start: int = 0) -> list[Point]:
         """The tuning's loss.csv; of an edit only the loss. start: milliseconds since 1970."""
@@ -176,7 +185,9 @@ def _as_recorded(entries: Entries, fill: Params, key: str) -> Params:
             for folder in folders:
                 place = place.setdefault(folder, {})
             place[last] = copy.deepcopy(value)
-    return check(data, "dvc.lock")
+    params = check(data, "dvc.lock")
+    sections = {name: part for name in Params.model_fields if isinstance(part := getattr(params, name), Section)}
+    return params.model_copy(update={name: as_before(section, name) for name, section in sections.items()})
 
 
 def _flat(data: Any, name: str = "") -> list[tuple[str, Any]]:
@@ -187,7 +198,3 @@ def _flat(data: Any, name: str = "") -> list[tuple[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]

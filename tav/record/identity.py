@@ -1,0 +1,87 @@
+"""What tells two configurations apart: every value that made a result, whatever the defaults are today."""
+
+import hashlib
+import json
+from typing import Any, TypeVar
+
+from tav.params import Section
+
+S = TypeVar("S", bound=Section)
+
+UNSAID: dict[str, Any] = {
+    "base.hub_id": None,
+    "base.revision": None,
+    "base.config": None,
+    "base.loras": [],
+    "base.loras.scale": 1.0,
+    "compute.precision": "auto",
+    "compute.token_merging": 0.0,
+    "extract.num_frames": 8,
+    "extract.start": 0.0,
+    "extract.fps": None,
+    "extract.stride": None,
+    "extract.size": 512,
+    "extract.fit": "stretch",
+    "caption.model.hub_id": None,
+    "caption.model.revision": None,
+    "caption.max_new_tokens": 30,
+    "tune.steps": 500,
+    "tune.learning_rate": 3e-5,
+    "tune.temporal_learning_rate": None,
+    "tune.lr_schedule": "constant",
+    "tune.warmup_steps": 0,
+    "tune.weight_decay": 1e-2,
+    "tune.max_grad_norm": 1.0,
+    "tune.gradient_checkpointing": None,
+    "tune.official_checkpointing": False,
+    "tune.seed": 33,
+    "tune.checkpoint_every": 100,
+    "tune.keep_checkpoints": 2,
+    "tune.sample_every": None,
+    "tune.save_precision": "fp16",
+    "invert.num_inference_steps": 50,
+    "invert.prompt": "",
+    "edit.guidance_scale": 12.5,
+    "edit.negative_prompt": "",
+    "edit.seed": 33,
+    "edit.strength": 1.0,
+    "edit.start_from": "inversion",
+    "edit.output_size": "source",
+    "evaluate.clip.hub_id": None,
+    "evaluate.clip.revision": None,
+    "evaluate.pick_score": None,
+    "evaluate.pick_score.hub_id": None,
+    "evaluate.pick_score.revision": None,
+}
+"""Of each knob the one value that an identity doesn't name. No line is ever changed, or rows lose their identity:
+these are not defaults. A new knob gets a line with the value that says what was so before it came, so that what was
+made before it keeps its row."""
+
+
+def said(value: Any, name: str) -> Any:
+    """`value` of the knob or section `name`, as JSON has it, less all that goes without saying."""
+    if isinstance(value, dict):
+        inner = {key: (part, f"{name}.{key}") for key, part in value.items()}
+        return {key: said(part, full) for key, (part, full) in inner.items() if not _goes_unsaid(part, full)}
+    return [said(part, name) for part in value] if isinstance(value, list) else value
+
+
+def as_before(section: S, name: str) -> S:
+    """`section` with each knob that nobody set as it was before it could be set, whatever the default is today."""
+    values: dict[str, Any] = {}
+    for field in type(section).model_fields:
+        value, full = getattr(section, field), f"{name}.{field}"
+        if field not in section.model_fields_set and full in UNSAID:
+            values[field] = tuple(UNSAID[full]) if isinstance(UNSAID[full], list) else UNSAID[full]
+        elif isinstance(value, Section):
+            values[field] = as_before(value, full)
+    return section.model_copy(update=values)
+
+
+def hash_of(data: Any) -> str:
+    """32 hex digits of what can be written as JSON."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _goes_unsaid(value: Any, name: str) -> bool:
+    return name in UNSAID and value == UNSAID[name]
