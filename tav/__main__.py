@@ -238,7 +238,7 @@ def record() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) -> None:
     """Open MLflow on the recorded runs, to compare them."""
-    from tav.record.tracking import serve
+    from tav.record.ui import serve
 
     serve(port)
 

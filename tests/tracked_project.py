@@ -1,8 +1,11 @@
-"""A DVC project whose stages are quick: a script writes the artifacts."""
+"""A DVC project whose stages are quick: a script writes the artifacts. And its rows in MLflow."""
 
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+from tav.record.store import address
 
 ROOT = Path(__file__).parents[1]
 PARAMS = """
@@ -77,3 +80,32 @@ def make_tracked_project(folder: Path) -> None:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
+
+
+def rows(experiment: str) -> list[Any]:
+    """The rows of an experiment, newest first; none may be there twice."""
+    from mlflow import MlflowClient
+
+    from tav.record.rows import IDENTITY
+
+    client = MlflowClient(address())
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    assert len({run.data.tags[IDENTITY] for run in found}) == len(found)
+    return list(found)
+
+
+def row(experiment: str, name: str) -> Any:
+    """The newest row of that name."""
+    return next(run for run in rows(experiment) if run.info.run_name == name)
+
+
+def history(run: Any, metric: str = "loss") -> list[tuple[int, float]]:
+    from mlflow import MlflowClient
+
+    return [(m.step, m.value) for m in MlflowClient(address()).get_metric_history(run.info.run_id, metric)]
+
+
+def change(old: str, new: str, name: str = "params.yaml") -> None:
+    text = Path(name).read_text()
+    assert old in text
+    Path(name).write_text(text.replace(old, new))

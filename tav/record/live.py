@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tav.params import Params
 from tav.record.provenance import Made, Point, read_lock, upstream, with_running
-from tav.record.tracking import first_line, open_rows
+from tav.record.rows import open_rows
+from tav.record.store import first_line, usable
 from tav.running.guard import inputs
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _log_live(made_of: Callable[[], Made], points: "SimpleQueue[Point]", ended: 
     if ended.wait(LIVE_AFTER) and status[0] == "FINISHED":
         return
     try:
-        with open_rows() as rows:
+        with usable(), open_rows() as rows:
             run, last = rows.go_on(made_of())
         over = False
         while not over:

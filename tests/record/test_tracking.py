@@ -1,74 +1,20 @@
 """The record in a real MLflow store, of a real DVC project whose stages are quick: a script writes the artifacts."""
 
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
-from tracked_project import PARAMS, dvc, make_tracked_project
+from other_default import default
+from tracked_project import PARAMS, change, dvc, history, row, rows
 
-from tav.params import UserError, load
-from tav.record import live
-from tav.record.live import live_tuning
+from tav.params import Edit, load
 from tav.record.provenance import md5_of
-from tav.record.tracking import EDITS, IDENTITY, TUNINGS, address, record, serve
-from tav.stages import Progress
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project after `dvc repro` and `tav record`. Its dvc.yaml is the real one, less the report."""
-    folder = tmp_path_factory.mktemp("project")
-    make_tracked_project(folder)
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(folder)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        subprocess.run([*git, "init", "-q"], check=True)
-        dvc("init")
-        dvc("repro")
-        subprocess.run([*git, "add", "."], check=True)
-        subprocess.run([*git, "commit", "-q", "-m", "made"], check=True)
-        assert str(record(load())) == "MLflow: 2 edits, 2 tunings (4 new)"
-    return folder
-
-
-@pytest.fixture
-def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to change."""
-    folder = tmp_path / "project"
-    shutil.copytree(made, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return folder
-
-
-def rows(experiment: str) -> list[Any]:
-    """The rows of an experiment, newest first; none may be there twice."""
-    client = MlflowClient(address())
-    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
-    assert len({run.data.tags[IDENTITY] for run in found}) == len(found)
-    return list(found)
-
-
-def row(experiment: str, name: str) -> Any:
-    """The newest row of that name."""
-    return next(run for run in rows(experiment) if run.info.run_name == name)
-
-
-def history(run: Any, metric: str = "loss") -> list[tuple[int, float]]:
-    return [(m.step, m.value) for m in MlflowClient(address()).get_metric_history(run.info.run_id, metric)]
-
-
-def change(old: str, new: str, name: str = "params.yaml") -> None:
-    text = Path(name).read_text()
-    assert old in text
-    Path(name).write_text(text.replace(old, new))
+from tav.record.store import EDITS, TUNINGS, address
+from tav.record.tracking import record
 
 
 def test_a_row_says_all_that_made_the_edit(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +48,7 @@ def test_a_row_says_all_that_made_the_edit(made: Path, monkeypatch: pytest.Monke
     assert history(run) == [(i, 1 / i) for i in range(1, 6)]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     assert run.data.tags["mlflow.source.git.commit"] == commit
+    assert run.data.tags["mlflow.source.name"] == "dvc repro evaluate@car--panda"
     assert (run.info.status, row(EDITS, "cat--dog").data.params["edit.seed"]) == ("FINISHED", "7")
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
     assert folder.is_relative_to(made / "mlruns")
@@ -109,6 +56,45 @@ def test_a_row_says_all_that_made_the_edit(made: Path, monkeypatch: pytest.Monke
     tuning = row(TUNINGS, "cat")
     assert "edit.seed" not in tuning.data.params
     assert history(tuning, "lr") == [(i, 1e-4) for i in range(1, 6)]
+
+
+def test_a_row_has_the_duration_of_the_work_and_the_video_as_its_dataset(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    for run in (row(EDITS, "car--panda"), row(TUNINGS, "car")):
+        assert run.info.end_time - run.info.start_time == 1250  # what tuning.json tells, not the writing of the row
+        (source,) = run.inputs.dataset_inputs
+        assert (source.dataset.name, source.dataset.digest) == ("car.mp4", md5_of(Path("car.mp4")))
+
+
+def test_the_experiments_open_on_training_runs(project: Path) -> None:
+    """MLflow 3 opens an experiment without this tag in its view of language models."""
+    client = MlflowClient(address())
+    kind, known = "mlflow.experimentKind", "custom_model_development"
+    by_name = {name: client.get_experiment_by_name(name) for name in (EDITS, TUNINGS)}
+    assert [found.tags[kind] for found in by_name.values()] == [known, known]
+    client.set_experiment_tag(by_name[EDITS].experiment_id, kind, "genai_development_inferred")  # MLflow's guess
+    client.set_experiment_tag(by_name[TUNINGS].experiment_id, kind, "genai_development")  # a person's choice
+    record(load())
+    kinds = [client.get_experiment_by_name(name).tags[kind] for name in (EDITS, TUNINGS)]
+    assert kinds == [known, "genai_development"]
+
+
+def test_a_row_of_an_older_tav_is_completed(project: Path) -> None:
+    run = row(EDITS, "car--panda")
+    MlflowClient(address()).delete_tag(run.info.run_id, "mlflow.source.name")
+    assert str(record(load())) == "MLflow: 2 edits, 2 tunings (1 updated)"
+    assert "mlflow.source.name" in row(EDITS, "car--panda").data.tags
+    assert str(record(load())) == "MLflow: 2 edits, 2 tunings"
+
+
+def test_another_default_deletes_no_row(project: Path) -> None:
+    before = [run.info.run_id for run in rows(EDITS)]
+    with default(Edit, "seed", 34):
+        assert str(record(load())) == "MLflow: 2 edits, 2 tunings"
+    assert [run.info.run_id for run in rows(EDITS)] == before
+    assert row(EDITS, "car--panda").data.params["edit.seed"] == "33"
 
 
 def test_again_changes_nothing_and_says_what_the_lock_says(project: Path) -> None:
@@ -167,6 +153,35 @@ def test_what_is_not_here_is_left_out_and_brought_in_later(project: Path) -> Non
     assert str(record(load())) == "MLflow: 2 edits, 2 tunings (3 new)"
 
 
+def test_what_params_yaml_has_no_more_is_not_asked_for(project: Path) -> None:
+    """As in a clone: dvc.lock still has it, but neither `dvc checkout` nor `dvc repro` brings its files."""
+    change("  car--panda: {video: car, prompt: a panda}\n", "")
+    assert str(record(load())) == "MLflow: 2 edits, 2 tunings"  # the row is there
+    MlflowClient(address()).delete_run(row(EDITS, "car--panda").info.run_id)
+    shutil.rmtree("artifacts/edit/car--panda")
+    said = "MLflow: 1 edits, 2 tunings; 1 left out: params.yaml has them no more"
+    assert str(record(load())) == said
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_what_belongs_to_a_project_moves_with_it(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    other = tmp_path / "another place"
+    (shutil.copytree if how == "copied" else shutil.move)(project, other)
+    monkeypatch.chdir(other)
+    before = {file for file in tmp_path.rglob("*") if project in file.parents}
+    change("guidance_scale: 3.0", "guidance_scale: 7.5")
+    dvc("repro", "evaluate@cat--dog")
+    assert str(record(load())) == "MLflow: 2 edits, 2 tunings (1 new)"
+    assert {file for file in tmp_path.rglob("*") if project in file.parents} == before
+    for run in rows(EDITS) + rows(TUNINGS):
+        folder = Path(unquote(run.info.artifact_uri.removeprefix("file://")))
+        assert folder.is_relative_to(other / "mlruns")
+        assert run.info.run_name in ("car", "cat") or (folder / "video.mp4").is_file()
+    assert MlflowClient(address()).get_experiment_by_name(EDITS).artifact_location == (other / "mlruns").as_uri()
+
+
 def test_processes_at_once_on_a_fresh_store_double_nothing(project: Path) -> None:
     Path("mlflow.db").unlink()
     code = "from tav.params import load; from tav.record.tracking import record; print(record(load()))"
@@ -190,96 +205,3 @@ def test_a_folder_has_the_hash_that_dvc_gives_it(made: Path) -> None:
     lock = (made / "dvc.lock").read_text()
     for path in ("sd", "car.mp4", "artifacts/edit/car--panda/frames"):
         assert f"path: {path}\n      hash: md5\n      md5: {md5_of(made / path)}\n" in lock
-
-
-@pytest.fixture
-def live_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """As `dvc repro` finds it when it tunes `cat` anew, with six steps."""
-    monkeypatch.setattr(live, "LIVE_AFTER", 0)
-    monkeypatch.setattr(live, "LIVE_EVERY", 0.05)
-    monkeypatch.setattr(live, "PATIENCE", 240)  # a busy machine imports mlflow slowly
-    change("steps: 5", "steps: 6")
-    shutil.rmtree("artifacts/tune/cat")
-    return project
-
-
-def tune_cat(done: range, ends: BaseException | None = None) -> None:
-    """What the stage tells of its steps. `ends`: how it ends."""
-    with live_tuning(load(), "cat") as log:
-        log(Progress(0, 6))
-        for i in done:
-            log(Progress(i, 6, {"loss": 1 / i, "lr": 1e-4, "grad_norm": 0.5, "seconds": 0.25}))
-        if ends:
-            raise ends
-
-
-@pytest.mark.usefixtures("live_project")
-def test_the_loss_is_there_while_it_runs() -> None:
-    with live_tuning(load(), "cat") as log:
-        log(Progress(1, 6, {"loss": 1.0, "lr": 1e-4, "grad_norm": 0.5}))
-        end = time.monotonic() + 120
-        while len(rows(TUNINGS)) < 3 or not history(rows(TUNINGS)[0]):
-            assert time.monotonic() < end, "no live loss within 120 s"
-            time.sleep(0.1)
-        run = row(TUNINGS, "cat")
-        assert (run.info.status, run.data.params["tune.steps"], history(run)) == ("RUNNING", "6", [(1, 1.0)])
-    assert row(TUNINGS, "cat").info.status == "FINISHED"
-
-
-@pytest.mark.usefixtures("live_project")
-def test_a_killed_tuning_goes_on_in_its_run_and_is_recorded_there() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        tune_cat(range(1, 4), KeyboardInterrupt())
-    killed = row(TUNINGS, "cat")
-    with pytest.raises(ZeroDivisionError):
-        tune_cat(range(3, 5), ZeroDivisionError())  # from its checkpoint
-    failed = row(TUNINGS, "cat")
-    dvc("repro", "tune@cat", "-s")
-    assert str(record(load())).startswith("MLflow: 1 edits, 2 tunings (1 updated)")
-    ended = row(TUNINGS, "cat")
-    assert [run.info.status for run in (killed, failed, ended)] == ["KILLED", "FAILED", "FINISHED"]
-    assert killed.info.run_id == failed.info.run_id == ended.info.run_id
-    assert history(ended) == [(i, 1 / i) for i in range(1, 7)]
-
-
-@pytest.mark.usefixtures("live_project")
-def test_tuned_again_by_force_is_one_row() -> None:
-    change("steps: 6", "steps: 5")  # as on record
-    tune_cat(range(1, 6))
-    dvc("checkout", "-f")
-    assert str(record(load())) == "MLflow: 2 edits, 2 tunings (1 updated)"
-    assert len(rows(TUNINGS)) == 2
-
-
-def test_a_short_tuning_does_not_wait_for_mlflow(live_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LIVE_AFTER", 60)
-    start = time.monotonic()
-    tune_cat(range(1, 7))
-    assert time.monotonic() - start < 1
-    assert len(rows(TUNINGS)) == 2
-
-
-def test_a_store_that_is_away_is_told_once_and_stops_nothing(
-    live_project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    start = time.monotonic()
-    tune_cat(range(1, 7))
-    with pytest.raises(UserError, match=r"^MLflow at http://127.0.0.1:9 can't be used .*: run `tav record` later$"):
-        record(load())
-    assert time.monotonic() - start < 60  # MLflow's own patience is 245 s a call
-    said = [line for line in capfd.readouterr().err.splitlines() if line]
-    assert len(said) == 1
-    assert said[0].startswith("MLflow: the loss isn't logged live (")
-
-
-def test_the_ui_says_why_it_can_not_start(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="nothing is recorded yet"):
-        serve()
-    monkeypatch.chdir(made)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"^port {port} is taken: run `tav ui --port {port + 1}`$"):
-            serve(port)

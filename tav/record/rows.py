@@ -1,0 +1,178 @@
+"""The rows in MLflow: `tunings`, and `edits`, where one row is one edit in one configuration. Both are flat.
+
+A row is found again by the hash of what it was made from (`Made.identity`).
+"""
+
+import contextlib
+import json
+import math
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tav.record.provenance import Made, Point
+from tav.record.store import ARTIFACTS, EDITS, TUNINGS, address, alone, client, settle
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+NOTES = {
+    TUNINGS: "One row is one tuning of one video, with its loss by step.",
+    EDITS: "One row is one edit in one configuration, with all parameters that made it.",
+}
+KIND, OF_TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""Without this tag of an experiment MLflow's page guesses, and opens it as one of language models."""
+IDENTITY, OUTPUTS, SOURCE = "tav.identity", "tav.outputs", "mlflow.source.name"
+"""Tags of a row."""
+MOST = 1000
+"""Metrics that MLflow takes in one call, and runs that it gives."""
+
+
+@contextlib.contextmanager
+def open_rows() -> "Iterator[Rows]":
+    """The rows, for one process at a time."""
+    with alone():
+        settle()
+        yield Rows(client())
+
+
+class Rows:
+    """The two experiments, and what is in them already."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        self.client = client
+        self.experiments = {name: self._experiment(name) for name in (TUNINGS, EDITS)}
+        self.runs = self._identified()
+        self.commit = _commit()
+
+    def record(self, made: Made) -> str:
+        """Make the row say what was made: "new", "updated", "same", or "absent" where the files aren't here."""
+        run = self.runs.get(made.identity)
+        same = run and run.data.tags.get(OUTPUTS) == made.outputs and run.info.status == "FINISHED"
+        if run and same and SOURCE in run.data.tags:
+            return "same"
+        if not made.is_here():
+            return "same" if same else "absent"
+        fresh = run is None
+        if run and not self._agrees(run, made):
+            self.client.delete_run(run.info.run_id)
+            run = None
+        run = run or self.create(made, made.seconds())
+        self._write(run, made)
+        return "new" if fresh else "updated"
+
+    def create(self, made: Made, seconds: float = 0) -> "Run":
+        """A run that says what is made, and of what. seconds: for how long it was made already."""
+        tags = {IDENTITY: made.identity, **self.commit}
+        experiment, start = self.experiments[EDITS if made.is_edit else TUNINGS], _now() - int(1000 * seconds)
+        run = self.client.create_run(experiment, start, tags, made.key)
+        self._log_params(run, made)
+        return run
+
+    def log(self, run: "Run", points: Iterable[Point]) -> None:
+        """Log the points of a curve."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, p.time, p.step) for p in points for name, value in p.values.items()]
+        for start in range(0, len(metrics), MOST):
+            self.client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST])
+
+    def go_on(self, made: Made) -> "tuple[Run, int]":
+        """The run of a tuning that didn't end well, and its last step; else a new run, in the place of any."""
+        run = self.runs.get(made.identity)
+        if run and run.info.status != "FINISHED":
+            self.client.update_run(run.info.run_id, "RUNNING")
+            return run, self._last_step(run)
+        if run:
+            self.client.delete_run(run.info.run_id)
+        return self.create(made), -1
+
+    def finish(self, run: "Run", status: str = "FINISHED", seconds: float | None = None) -> None:
+        """seconds: that the work took, where it isn't what the clock says."""
+        end = None if seconds is None else run.info.start_time + int(1000 * seconds)
+        self.client.set_terminated(run.info.run_id, status, end)
+
+    def _last_step(self, run: "Run") -> int:
+        """The step up to which the loss is logged; -1 when there is none."""
+        return max((m.step for m in self.client.get_metric_history(run.info.run_id, "loss")), default=-1)
+
+    def _write(self, run: "Run", made: Made) -> None:
+        last = self._last_step(run)
+        self._log_params(run, made)
+        self.log(run, (p for p in made.curve(run.info.start_time) if p.step > last))
+        self.log(run, [Point(0, _now(), made.metrics())])
+        for file in made.files():
+            self.client.log_artifact(run.info.run_id, str(file), None if made.is_edit else "samples")
+        self._log_source(run, made)
+        self.client.set_tag(run.info.run_id, OUTPUTS, made.outputs)
+        self.finish(run, seconds=made.seconds())
+
+    def _log_source(self, run: "Run", made: Made) -> None:
+        """The command that makes it, and the video that it is made of, with DVC's hash."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        path, md5 = made.source_video()
+        where = json.dumps({"path": path, "md5": md5})
+        video = Dataset(name=path, digest=md5, source_type="dvc", source=where)
+        self.client.log_inputs(
+            run.info.run_id, [DatasetInput(video, [InputTag("mlflow.data.context", "source video")])]
+        )
+        self.client.set_tag(run.info.run_id, "mlflow.source.type", "LOCAL")
+        self.client.set_tag(run.info.run_id, SOURCE, f"dvc repro {made.name}")
+
+    def _log_params(self, run: "Run", made: Made) -> None:
+        from mlflow.entities import Param
+
+        self.client.log_batch(run.info.run_id, params=[Param(name, value) for name, value in made.params().items()])
+
+    def _agrees(self, run: "Run", made: Made) -> bool:
+        """Whether the run can be added to: no parameter and no point of a curve can be taken back in MLflow."""
+        made_loss = {p.step: p.values["loss"] for p in made.curve()}
+        logged = self.client.get_metric_history(run.info.run_id, "loss")
+        same_loss = all(math.isclose(m.value, made_loss.get(m.step, math.nan), rel_tol=1e-3) for m in logged)
+        return same_loss and run.data.params.items() <= made.params().items()
+
+    def _experiment(self, name: str) -> str:
+        """Its id. Made where there is none, and one that opens on training runs."""
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            place = None if address().startswith("http") else ARTIFACTS.absolute().as_uri()
+            return str(
+                self.client.create_experiment(name, place, {"mlflow.note.content": NOTES[name], KIND: OF_TRAINING})
+            )
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        if _is_guessed(found):
+            self.client.set_experiment_tag(found.experiment_id, KIND, OF_TRAINING)
+        return str(found.experiment_id)
+
+    def _identified(self) -> "dict[str, Run]":
+        """All rows by identity."""
+        runs: list[Run] = []
+        page = self._page(None)
+        while page.token:
+            runs, page = [*runs, *page], self._page(page.token)
+        newest_last = reversed([*runs, *page])
+        return {run.data.tags[IDENTITY]: run for run in newest_last}
+
+    def _page(self, token: str | None) -> Any:
+        where = f"tags.`{IDENTITY}` != ''"
+        return self.client.search_runs([*self.experiments.values()], where, max_results=MOST, page_token=token)
+
+
+def _is_guessed(experiment: "Experiment") -> bool:
+    """Whether no person has said of which kind it is."""
+    kind = experiment.tags.get(KIND)
+    return kind is None or kind.endswith("_inferred") or kind == "no_inferred_type"
+
+
+def _commit() -> dict[str, str]:
+    """The tag with the git commit. None where there is no git."""
+    run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {"mlflow.source.git.commit": run.stdout.strip()} if run.returncode == 0 else {}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
