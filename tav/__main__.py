@@ -44,7 +44,11 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, UserError | FloatingPointError):
         return text
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full ({text}): make room (`dvc gc -w` drops old results) and run it again"
+        return (
+            f"the disk is full ({text}): make room and run it again. `dvc gc --workspace --all-commits` drops what no "
+            "commit needs from DVC's cache (commit what you want to keep; with --workspace alone it drops the results "
+            "of all other commits too)"
+        )
     if isinstance(error, PermissionError):
         return f"not allowed: {text}"
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:

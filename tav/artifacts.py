@@ -37,7 +37,7 @@ def artifact(stage: str, key: str = "", name: str = "") -> Path:
 def atomic(path: Path) -> Iterator[Path]:
     """A path to write a file or a folder to. It takes the place of `path` when the block ends well, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}.", dir=path.parent))
     try:
         fresh = folder / path.name  # keeps the suffix: encoders choose the container by it
         yield fresh
@@ -46,6 +46,19 @@ def atomic(path: Path) -> Iterator[Path]:
         fresh.replace(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what `atomic` and the weights' writer had begun of a folder and in it, when they were killed.
+
+    For whoever writes there alone.
+    """
+    begun = [*folder.parent.glob(f".tmp-{folder.name}.*"), *folder.glob(".tmp-*"), *folder.glob(".*.partial")]
+    for path in begun:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -101,7 +101,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     },
     "tav.record": {"tav.record", "tav.running", "tav.stages", "tav.artifacts", "tav.params"},
     "tav.running.stage": {"tav.running", "tav.record", "tav.stages", "tav.recipe", "tav.params"},
-    "tav.running": {"tav.running", "tav.recipe", "tav.params", "tav.complaints"},
+    "tav.running": {"tav.running", "tav.artifacts", "tav.recipe", "tav.params", "tav.complaints"},
     "tav.stages": {
         "tav.stages",
         "tav.budget",

@@ -60,7 +60,15 @@ def test_version() -> None:
 
 
 def test_outside_a_project(tmp_path: Path) -> None:
-    assert "run this in the project's folder" in error_of("tune", "cat", cwd=tmp_path)
+    """Nothing is left there: to DVC a folder with a `.dvc` is a repository, in which `dvc init` refuses to make one."""
+    for command in (["tune", "cat"], ["report"], ["plan"], ["table"]):
+        assert "run this in the project's folder" in error_of(*command, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_makes_no_dvc_repository(project: Path, known: str) -> None:
+    error_of("tune", known, cwd=project)
+    assert not (project / ".dvc").exists()
 
 
 def test_unknown_video_names_the_nearest(project: Path, known: str) -> None:
@@ -80,9 +88,10 @@ def test_stage_without_what_comes_before(project: Path, known: str, stage: str) 
 
 
 def test_second_run_of_one_stage(project: Path, known: str) -> None:
-    (project / ".dvc/tmp").mkdir(parents=True)
-    with FileLock(project / f".dvc/tmp/extract@{known}.lock"):
-        assert "is running already" in error_of("extract", known, cwd=project)
+    (project / "artifacts/.lock").mkdir(parents=True)
+    with FileLock(project / f"artifacts/.lock/extract@{known}"):
+        said = error_of("extract", known, cwd=project)
+    assert f"extract@{known} runs already in this folder, by process {os.getpid()} (" in said
 
 
 def test_traceback_when_asked(project: Path) -> None:
@@ -91,7 +100,9 @@ def test_traceback_when_asked(project: Path) -> None:
 
 
 def test_explained_errors() -> None:
-    assert "disk is full" in str(explain(OSError(errno.ENOSPC, "No space left on device")))
+    full = str(explain(OSError(errno.ENOSPC, "No space left on device")))
+    assert "disk is full" in full
+    assert "`dvc gc --workspace --all-commits`" in full
     helps = str(explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
     assert all(setting in helps for setting in ("compute.memory", "tune.gradient_checkpointing", "extract.size"))
     assert explain(UserError("a\n b")) == "a b"

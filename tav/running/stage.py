@@ -21,7 +21,7 @@ def run_stage(stage: str, key: str = "") -> None:
     Raises UserError: no project, no such key, the stage runs already, what it reads was changed while it ran.
     """
     name = f"{stage}@{key}" if key else stage
-    with alone(name):
+    with alone(stage, key):
         with guard(stage, key) as look:  # all that the stage reads it reads in here
             number_of(stage)
             params, module = load(), importlib.import_module(f"tav.stages.{stage}")
