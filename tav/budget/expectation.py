@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tav.budget.meter import Meter, Speed
-from tav.model.attention import fused
 from tav.model.ddim import predict_noise
-from tav.model.inflation import SparseCausalAttention, TemporalAttention, inflate
+from tav.model.inflation import inflate
 from tav.model.master_weights import keep_masters
 from tav.model.prompts import Prompts
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
@@ -109,16 +108,9 @@ class _SamplingStep(_TuningStep):
 
 
 def _skeleton(unet: Any) -> Any:
-    """The UNet from its config alone, inflated, on the meta device.
-
-    Its attention is one operation: in tiles, as narrow heads take it on a CPU, it would be thousands.
-    """
+    """The UNet from its config alone, inflated, on the meta device."""
     with torch.device("meta"):
-        skeleton = inflate(type(unet).from_config(unet.config))
-    for module in skeleton.modules():
-        if isinstance(module, SparseCausalAttention | TemporalAttention):
-            module.kernel = fused
-    return skeleton
+        return inflate(type(unet).from_config(unet.config))
 
 
 def _run(step: _TuningStep, shape: tuple[int, ...], prompts: int, speed: Speed | None) -> "Meter":

@@ -4,7 +4,6 @@ from torch.nn import functional
 
 from tav.model.attention import attention, sdpa
 from tav.model.inflation import InflatedTransformerBlock, set_num_frames
-from tav.model.narrow_heads import NarrowAttention
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.xformers_attention import probe, use_kernel, use_xformers
 
@@ -43,52 +42,10 @@ def gradients(unet):
 @pytest.mark.parametrize("width", [8, 16, 20])
 @pytest.mark.parametrize("tokens", [3, 40])
 def test_is_softmax_attention(width, tokens):
-    """Narrow heads, which are padded on a CPU, too."""
     query, key, value = (torch.randn(2, n, 3 * width, dtype=torch.float64) for n in (5, tokens, tokens))
     parts = zip(*(part.split(width, -1) for part in (query, key, value)), strict=True)
     expected = torch.cat([materialised(*heads, width**-0.5) for heads in parts], -1)
     torch.testing.assert_close(attention(query, key, value, heads=3), expected)
-
-
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def narrow_heads(queries, keys, dtype, *, heads=9, width=8, spread=1.0):
-    generator = torch.Generator().manual_seed(0)
-    sizes = (queries, keys, keys, queries)
-    query, key, value, upstream = (
-        torch.randn(2, heads, tokens, width, generator=generator, dtype=dtype) for tokens in sizes
-    )
-    return [(query * spread).requires_grad_(), key.requires_grad_(), value.requires_grad_()], upstream
-
-
-@pytest.mark.parametrize(("queries", "keys", "spread"), [(5, 17, 1.0), (300, 600, 1.0), (300, 600, 40.0)])
-def test_narrow_heads_have_the_gradients_of_softmax_attention(queries, keys, spread, one_thread):
-    """In tiles that do not come out even; and where one key takes nearly all. Errors are measured by torch's own."""
-    inputs, upstream = narrow_heads(queries, keys, torch.float32, spread=spread)
-    exact = [part.detach().double().requires_grad_() for part in inputs]
-    expected = torch.autograd.grad(materialised(*exact, 0.3), exact, upstream.double())
-    output = sdpa(*inputs, 0.3)
-    assert "NarrowAttention" in str(output.grad_fn)
-    got = torch.autograd.grad(output, inputs, upstream)
-    torchs = functional.scaled_dot_product_attention(*inputs, scale=0.3)
-    torchs = torch.autograd.grad(torchs, inputs, upstream)
-    for ours, theirs, right in zip(got, torchs, expected, strict=True):
-        assert (ours - right).abs().max() <= 3 * (theirs - right).abs().max()
-
-
-def test_narrow_heads_take_the_gradients_that_are_asked_for():
-    """In float64, against finite differences; frozen keys and values cost nothing."""
-    inputs, _ = narrow_heads(3, 17, torch.float64, heads=1, width=2)
-    assert torch.autograd.gradcheck(NarrowAttention.apply, (*inputs, 0.7))
-    query, key, value = inputs
-    key.requires_grad_(False)
-    assert torch.autograd.gradcheck(NarrowAttention.apply, (query, key, value, 0.7))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -1,0 +1,3 @@
+from model_fixtures import either_folder, frames, moments, pipe, prompt_embeds, sd_folder
+
+__all__ = ["either_folder", "frames", "moments", "pipe", "prompt_embeds", "sd_folder"]
