@@ -6,6 +6,7 @@ import signal
 import sys
 from typing import NoReturn
 
+from tav.complaints import one_line
 from tav.params import UserError
 
 SETTINGS = {
@@ -32,7 +33,7 @@ def run_flow(targets: list[str], jobs: int | None = None) -> int:
     try:
         return run(targets, jobs)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped: nothing of it runs any more. The same command goes on from here", file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tav.complaints import one_line
 from tav.params import UserError, check_key, load
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 100x on a busy machine
@@ -40,7 +41,7 @@ def main() -> None:
 
 def explain(error: BaseException) -> str | None:
     """What a person is told of an error, or None where only a traceback helps."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     if isinstance(error, UserError | FloatingPointError):
         return text
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from tav.complaints import complaints, nearest
+from tav.complaints import UserError as UserError
+from tav.complaints import complaints, dotted, listed, nearest, one_line, quoted, unprintable
 
 KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Key = Annotated[str, StringConstraints(pattern=rf"^{KEY.pattern}$")]
@@ -20,12 +21,18 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 V = TypeVar("V")
 
 
-class UserError(Exception):
-    """What a person can mend: says what was got, what was expected and what to do, in one line."""
+def _printable(text: str) -> str:
+    """Nothing that a terminal obeys, or that no file can hold."""
+    if (odd := unprintable(text)) is not None:
+        raise ValueError(f"has {quoted(odd)} in it, which can't be shown: take it out")
+    return text
+
+
+Words = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_printable)]
+Text = Annotated[Words, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 @contextmanager
@@ -34,12 +41,17 @@ def told() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
-        raise UserError(str(error)) from error
+        raise UserError(one_line(str(error))) from error
 
 
 class Section(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, populate_by_name=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
 
@@ -175,7 +187,7 @@ class Invert(Section):
 
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """DDIM steps, of the inversion and of every edit: both walk the same time steps."""
-    prompt: str | None = ""
+    prompt: Words | None = ""
     """null: the video's caption. "" as in the paper."""
 
 
@@ -184,7 +196,7 @@ class Edit(Section):
 
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 12.5
     """How strongly the prompt guides. 1: no guidance, in half the time."""
-    negative_prompt: str = ""
+    negative_prompt: Words = ""
     """What guidance leads away from."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
     """Of the noise, where an edit starts from noise."""
@@ -226,7 +238,7 @@ class VideoEdit(Section):
     prompt: Text
     """What the edited video shall show."""
     guidance_scale: float | None = None
-    negative_prompt: str | None = None
+    negative_prompt: Words | None = None
     seed: int | None = None
     strength: float | None = None
     start_from: str | None = Field(default=None, alias="from")
@@ -267,16 +279,10 @@ class Params(Section):
 
 
 def read_yaml(path: Path) -> Any:
-    """A YAML 1.2 file as plain data. (PyYAML reads 1.1, where 4e-4 is a string.) Raises UserError."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    """A YAML 1.2 file as plain data. Raises UserError."""
+    from tav.yaml_files import read  # ruamel takes its time
 
-    try:
-        return YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
-        raise UserError(f"no {path.name} in {path.absolute().parent}: run this in the project's folder") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    return read(path)
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -286,6 +292,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
 
 def check(data: Any, name: str = "params.yaml") -> Params:
     """Check what a params.yaml holds. Raises UserError with all that is wrong."""
+    if data is None:
+        raise UserError(f"{name} is empty: bring it back from git, or make a new project with `tav init`")
     wrong = []
     try:
         params = Params.model_validate(data)
@@ -294,14 +302,14 @@ def check(data: Any, name: str = "params.yaml") -> Params:
     if isinstance(data, dict):
         wrong += _complaints_about_own_settings(data)
     if wrong:
-        raise UserError(f"{name}: " + "; ".join(dict.fromkeys(wrong)))
+        raise UserError(f"{name}: {listed(list(dict.fromkeys(wrong)), '; ')}")
     return params
 
 
 def check_key(key: str) -> str:
     """A name of a video or an edit. Raises UserError."""
     if not KEY.fullmatch(key):
-        raise UserError(f"{key!r} can't be a name: use 1 to 64 letters, digits, '-' and '_'")
+        raise UserError(f"{quoted(key)} can't be a name: use 1 to 64 letters, digits, '-' and '_'")
     return key
 
 
@@ -316,16 +324,17 @@ def _merged(section: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 def _known(named: dict[str, V], key: str, kind: str) -> V:
     if key not in named:
-        raise UserError(f"params.yaml has no {kind} {key!r}{nearest(key, named)}")
+        raise UserError(f"params.yaml has no {kind} {quoted(key)}{nearest(key, named)}")
     return named[key]
 
 
 def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
     """What is wrong with a video's or an edit's own settings over a section, and with the video that an edit names."""
     videos, edits = _tables(data, "videos"), _tables(data, "edits")
-    own = [(f"videos.{k}.{part}", part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
+    own = [(dotted("videos", k, part), part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
     own += [
-        (f"edits.{k}", "edit", {n: x for n, x in e.items() if n not in ("video", "prompt")}) for k, e in edits.items()
+        (dotted("edits", k), "edit", {n: x for n, x in e.items() if n not in ("video", "prompt")})
+        for k, e in edits.items()
     ]
     said = []
     kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}
@@ -339,7 +348,7 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
     for key, edit in edits.items():
         video = edit.get("video")
         if isinstance(video, str) and KEY.fullmatch(video) and video not in videos:
-            said.append(f"edits.{key}.video: there is no video {video!r}{nearest(video, videos)}")
+            said.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
     return said
 
 

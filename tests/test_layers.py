@@ -84,6 +84,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.recipe",
         "tav.record",
         "tav.params",
+        "tav.complaints",
         "tav.artifacts",
     },
     "tav.commands": {
@@ -98,6 +99,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.video",
         "tav.artifacts",
         "tav.params",
+        "tav.complaints",
     },
     "tav.record": {"tav.record", "tav.running", "tav.stages", "tav.artifacts", "tav.params"},
     "tav.running.stage": {"tav.running", "tav.record", "tav.stages", "tav.recipe", "tav.params"},
@@ -120,7 +122,8 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "tav.artifacts": {"tav.params"},
     "tav.recipe": {"tav.params"},
     "tav.params_schema": {"tav.artifacts", "tav.params"},
-    "tav.params": {"tav.complaints"},
+    "tav.params": {"tav.complaints", "tav.yaml_files"},
+    "tav.yaml_files": {"tav.complaints"},
     "tav.complaints": set(),
 }
 ONLY = {"prefect": "flows.pipeline", "mlflow": "tav.record", "decord": "tav.video", "av": "tav.video"}

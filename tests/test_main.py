@@ -108,3 +108,11 @@ def test_explained_errors() -> None:
     assert explain(UserError("a\n b")) == "a b"
     assert explain(FloatingPointError("the latents are not finite")) == "the latents are not finite"
     assert explain(RuntimeError("shape mismatch")) is None
+
+
+def test_nothing_that_a_terminal_obeys_is_printed() -> None:
+    said = explain(UserError(f"weights have \x1b]0;title\x07 and \0\n and\u202e {'x' * 1_000_000}"))
+    assert said
+    assert said.startswith(r"weights have \x1b]0;title\x07 and \x00 and\u202e xxx")
+    assert said.isprintable()
+    assert len(said) == 2000

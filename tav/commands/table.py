@@ -4,13 +4,18 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tav.artifacts import artifact, read_json
+from tav.complaints import one_line
 from tav.params import Params
 
 
 def print_table(params: Params) -> None:
-    """Print a row for each edit, with its metrics and, small, its source's. Ends with where the page is."""
+    """Print a row for each edit, with its metrics and, small, its source's. Ends with where the page is.
+
+    Prompts are shown as they are: brackets in them are no markup.
+    """
     measured = {key: artifact("evaluate", key, "metrics.json") for key in params.edits}
     metrics = {key: read_json(path) for key, path in measured.items() if path.exists()}
     names = list(dict.fromkeys(name for m in metrics.values() for name in m["edit"]))
@@ -20,7 +25,7 @@ def print_table(params: Params) -> None:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for key, edit in params.edits.items():
-        table.add_row(edit.video, edit.prompt, *_cells(metrics.get(key), names))
+        table.add_row(edit.video, Text(one_line(edit.prompt)), *_cells(metrics.get(key), names))
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table)
     page = Path("artifacts/report/index.html").absolute()
