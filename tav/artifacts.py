@@ -8,6 +8,7 @@ One folder a stage and key, `artifacts/STAGE/KEY/`:
     edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them), edit.json
     evaluate  metrics.json {"edit": {metric: value}, "source": {metric: value}}
     report    index.html and what it shows
+    removed   STAGE/KEY of what params.yaml has no more
 All writes are atomic: a file is there whole or not at all.
 """
 

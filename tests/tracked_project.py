@@ -49,7 +49,7 @@ elif stage == "tune":
     write("tuning.json", {"seconds": 1.25, "peak_memory_gb": 0.5, "device": "cpu"})
 elif stage == "invert":
     (out / "latents.safetensors").write_text(Path("artifacts/tune", key, "weights.safetensors").read_text())
-    write("inversion.json", {"psnr": 20.5})
+    write("inversion.json", {"psnr": 20.5, "psnr_from_half": 21.5, "vae_psnr": 22.5})
 elif stage == "edit":
     (out / "frames").mkdir()
     for name in ("video.mp4", "preview.gif", "sheet.png", "edit.json", "frames/0.png"):
@@ -66,11 +66,12 @@ def dvc(*command: str) -> None:
     assert main(["-q", *command]) == 0
 
 
-def make_tracked_project(folder: Path) -> None:
-    """Not run yet. Its dvc.yaml is the real one, less the report."""
+def make_tracked_project(folder: Path, *, report: bool = False) -> None:
+    """Not run yet. Its dvc.yaml is the real one, less the report. report: with it, and that one for real."""
     dag = (ROOT / "dvc.yaml").read_text()
-    dag = dag[: dag.index("  report:")].replace("python -m tav", f"{sys.executable} stage.py")
-    (folder / "dvc.yaml").write_text(dag)
+    stages, last = dag[: (end := dag.index("  report:"))], dag[end:] if report else ""
+    last = last.replace("python -m tav", f"{sys.executable} -m tav")
+    (folder / "dvc.yaml").write_text(stages.replace("python -m tav", f"{sys.executable} stage.py") + last)
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "stage.py").write_text(STAGE)
     (folder / ".dvcignore").write_text("")

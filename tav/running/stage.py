@@ -5,9 +5,11 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from tav.artifacts import ROOT
 from tav.params import Params, load
 from tav.recipe import number_of
 from tav.running.alone import alone
+from tav.running.aside import ASIDE, put_aside
 from tav.running.bar import bar
 from tav.running.guard import guard
 
@@ -22,6 +24,9 @@ def run_stage(stage: str, key: str = "") -> None:
     """
     name = f"{stage}@{key}" if key else stage
     with alone(stage, key):
+        if stage == "report" and (gone := put_aside(load())):
+            names = ", ".join(path.relative_to(ROOT).as_posix() for path in gone)
+            print(f"params.yaml has them no more, so they lie in {ASIDE} now: {names}", flush=True)
         with guard(stage, key) as look:  # all that the stage reads it reads in here
             number_of(stage)
             params, module = load(), importlib.import_module(f"tav.stages.{stage}")

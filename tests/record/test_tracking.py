@@ -43,6 +43,8 @@ def test_a_row_says_all_that_made_the_edit(made: Path, monkeypatch: pytest.Monke
         "tune.seconds": 1.25,
         "tune.peak_memory_gb": 0.5,
         "invert.psnr": 20.5,
+        "invert.psnr_from_half": 21.5,
+        "invert.vae_psnr": 22.5,
         "loss": 0.2,
     }
     assert history(run) == [(i, 1 / i) for i in range(1, 6)]

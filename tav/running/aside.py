@@ -1,0 +1,31 @@
+"""What params.yaml has no more goes out of the way, as the report depends on folders as wholes.
+
+DVC can't list the outputs of a `foreach` as what another stage depends on. If what was made for a removed edit stayed
+in its folder, the report would count as made from it, and be out of date in a clone, which has no such files.
+"""
+
+import shutil
+from pathlib import Path
+
+from tav.artifacts import ROOT
+from tav.params import Params
+
+ASIDE = ROOT / "removed"
+OF_VIDEOS, OF_EDITS = ("extract", "caption", "tune", "invert"), ("edit", "evaluate")
+
+
+def put_aside(params: Params) -> list[Path]:
+    """Move what belongs to no video and no edit from `artifacts/STAGE/KEY` to `artifacts/removed/STAGE/KEY`.
+
+    Nothing is deleted but what was put aside under that name before. Returns the places where it was.
+    """
+    asked = dict.fromkeys(OF_VIDEOS, params.videos.keys()) | dict.fromkeys(OF_EDITS, params.edits.keys())
+    made = [path for stage in asked for path in sorted(ROOT.joinpath(stage).glob("[!.]*"))]
+    gone = [path for path in made if path.name not in asked[path.parent.name]]
+    for path in gone:
+        target = ASIDE / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    return gone
