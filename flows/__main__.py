@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import signal
 import sys
-from typing import NoReturn
 
 from tav.complaints import one_line
 from tav.params import UserError
+from tav.running.ending import end_in_order
 
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -25,11 +24,11 @@ def main(given: list[str] | None = None) -> int:
 def run_flow(targets: list[str], jobs: int | None = None) -> int:
     """Run the flow in the current folder. Gives the exit code: 0; 1 when something failed; 130 for Ctrl-C.
 
-    Call it once and leave with its code: it sets what Prefect reads of the environment, and what SIGTERM does.
+    Call it once and leave with its code: it sets what Prefect reads of the environment, and what signals do.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    signal.signal(signal.SIGTERM, _leave)
+    end_in_order()  # so that Prefect's temporary server ends too
     try:
         return run(targets, jobs)
     except UserError as error:
@@ -78,8 +77,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 on")
     return int(text)
-
-
-def _leave(*_: object) -> NoReturn:
-    """SIGTERM ends us in order, so that Prefect's temporary server ends too."""
-    sys.exit(143)
