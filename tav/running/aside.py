@@ -14,10 +14,10 @@ ASIDE = ROOT / "removed"
 OF_VIDEOS, OF_EDITS = ("extract", "caption", "tune", "invert"), ("edit", "evaluate")
 
 
-def put_aside(params: Params) -> list[Path]:
+def put_aside(params: Params) -> list[str]:
     """Move what belongs to no video and no edit from `artifacts/STAGE/KEY` to `artifacts/removed/STAGE/KEY`.
 
-    Nothing is deleted but what was put aside under that name before. Returns the places where it was.
+    Nothing is deleted but what was put aside under that name before. Returns what it was, as in `edit/man-skiing--panda`.
     """
     asked = dict.fromkeys(OF_VIDEOS, params.videos.keys()) | dict.fromkeys(OF_EDITS, params.edits.keys())
     made = [path for stage in asked for path in sorted(ROOT.joinpath(stage).glob("[!.]*"))]
@@ -28,4 +28,4 @@ def put_aside(params: Params) -> list[Path]:
         if target.is_dir():
             shutil.rmtree(target)
         path.replace(target)
-    return gone
+    return [path.relative_to(ROOT).as_posix() for path in gone]

@@ -5,7 +5,6 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from tav.artifacts import ROOT
 from tav.params import Params, load
 from tav.recipe import number_of
 from tav.running.alone import alone
@@ -25,8 +24,7 @@ def run_stage(stage: str, key: str = "") -> None:
     name = f"{stage}@{key}" if key else stage
     with alone(stage, key):
         if stage == "report" and (gone := put_aside(load())):
-            names = ", ".join(path.relative_to(ROOT).as_posix() for path in gone)
-            print(f"params.yaml has them no more, so they lie in {ASIDE} now: {names}", flush=True)
+            print(f"put aside in {ASIDE}, as params.yaml has them no more: {', '.join(gone)}", flush=True)
         with guard(stage, key) as look:  # all that the stage reads it reads in here
             number_of(stage)
             params, module = load(), importlib.import_module(f"tav.stages.{stage}")
