@@ -5,7 +5,6 @@ in its folder, the report would count as made from it, and be out of date in a c
 """
 
 import shutil
-from pathlib import Path
 
 from tav.artifacts import ROOT
 from tav.params import Params
@@ -17,7 +16,7 @@ OF_VIDEOS, OF_EDITS = ("extract", "caption", "tune", "invert"), ("edit", "evalua
 def put_aside(params: Params) -> list[str]:
     """Move what belongs to no video and no edit from `artifacts/STAGE/KEY` to `artifacts/removed/STAGE/KEY`.
 
-    Nothing is deleted but what was put aside under that name before. Returns what it was, as in `edit/man-skiing--panda`.
+    Only what was put aside under that name before is deleted. Returns what it was, as in `edit/man-skiing--panda`.
     """
     asked = dict.fromkeys(OF_VIDEOS, params.videos.keys()) | dict.fromkeys(OF_EDITS, params.edits.keys())
     made = [path for stage in asked for path in sorted(ROOT.joinpath(stage).glob("[!.]*"))]
