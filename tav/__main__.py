@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +30,7 @@ def main() -> None:
     """Run a command. An error that a person can mend is one line; TAV_TRACEBACK=1 shows where it came from."""
     try:
         app()
-    except (UserError, OSError, MemoryError, RuntimeError, FloatingPointError) as error:
+    except Exception as error:
         line = explain(error)
         if line is None or os.environ.get("TAV_TRACEBACK"):
             raise
@@ -44,7 +45,7 @@ def explain(error: BaseException) -> str | None:
     text = one_line(str(error))
     if isinstance(error, UserError | FloatingPointError):
         return text
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _errno(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"the disk is full ({text}): make room and run it again. `dvc gc --workspace --all-commits` drops what no "
             "commit needs from DVC's cache (commit what you want to keep; with --workspace alone it drops the results "
@@ -58,6 +59,13 @@ def explain(error: BaseException) -> str | None:
             "is expected), tune.gradient_checkpointing: true, or a smaller extract.size or extract.num_frames"
         )
     return None
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's number of an error. safetensors has it in its words alone."""
+    if type(error).__name__ == "SafetensorError" and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        return int(found[1])
+    return error.errno if isinstance(error, OSError) else None
 
 
 def _run_stage(stage: str, key: str = "") -> None:

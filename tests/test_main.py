@@ -116,3 +116,20 @@ def test_nothing_that_a_terminal_obeys_is_printed() -> None:
     assert said.startswith(r"weights have \x1b]0;title\x07 and \x00 and\u202e xxx")
     assert said.isprintable()
     assert len(said) == 2000
+
+
+def test_a_full_disk_under_safetensors_is_told_in_a_line(tmp_path: Path) -> None:
+    """It has an error type of its own. Here a limit of the file's size stands for the full disk."""
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from tav import __main__
+from tav.artifacts import write_tensors
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+__main__.app = lambda: write_tensors(Path(sys.argv[1], "latents.safetensors"), {"latents": torch.zeros(1000)})
+__main__.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("error: the disk is full (Error while serializing: I/O error")
+    assert not [*tmp_path.iterdir()]
