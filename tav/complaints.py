@@ -87,7 +87,9 @@ def _sentence(e: Any, model: type[BaseModel]) -> str:
         return f"{quoted(e['input'])} can't be a name: use 1 to 64 letters, digits, '-' and '_'{in_quotes}"
     if e["type"] == "value_error":
         return one_line(str(e["ctx"]["error"]), 300)
-    if e["input"] is None and e["type"] in ("dict_type", "model_type"):
+    if e["type"] in ("dict_type", "model_type"):
+        if e["input"] is not None:
+            return f"expected names and their values, got {quoted(e['input'])}"
         return "is empty: write {} where there is nothing" if e["type"] == "dict_type" else "is empty"
     advice = ": put it in quotes" if e["type"] == "string_type" and e["input"] is not None else ""
     return f"{e['msg'][0].lower()}{e['msg'][1:]}, got {quoted(e['input'])}{advice}"

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tav.complaints import nearest
-from tav.params import UserError, read_yaml
+from tav.complaints import nearest, one_line
+from tav.params import UserError, check, read_yaml
 
 EVERY = 60.0
 """Seconds between two looks while a stage runs."""
@@ -32,12 +32,18 @@ class Inputs(NamedTuple):
 
 def inputs(stage: str, key: str) -> Inputs:
     """Read dvc.yaml and params.yaml of the current folder. key: "" for a stage that has none. Raises UserError."""
-    params, stages = read_yaml(Path("params.yaml")), read_yaml(Path("dvc.yaml"))["stages"]
+    params, dag = read_yaml(Path("params.yaml")), read_yaml(Path("dvc.yaml"))
+    stages = dag.get("stages") if isinstance(dag, dict) else None
+    if not isinstance(stages, dict):
+        raise UserError("dvc.yaml has no stages: bring it back from git, or copy it from a new project (`tav init`)")
     if stage not in stages:
         raise UserError(f"dvc.yaml has no stage {stage!r}; there are: {', '.join(stages)}")
     entry, scope = stages[stage], params
     if "foreach" in entry:
         items = _resolve(entry["foreach"], params)
+        if not isinstance(items, dict):
+            check(params)  # says what is wrong there
+            items = {}
         if key not in items:
             raise UserError(f"params.yaml has no {key!r} under `{entry['foreach'][2:-1]}`{nearest(key, items)}")
         entry, scope = entry["do"], {**params, "key": key, "item": items[key]}
@@ -65,7 +71,7 @@ def guard(stage: str, key: str = "") -> Iterator[Callable[[bool], None]]:
     def changes() -> list[str]:
         after = inputs(stage, key)
         found = [
-            f"{file}: {name} was changed from {old} to {new}"
+            f"{file}: {name} was changed from {one_line(str(old), 80)} to {one_line(str(new), 80)}"
             for file, listed in before.params.items()
             for leaf, value in listed.items()
             for name, old, new in differences(value, after.params[file].get(leaf, _GONE), leaf)

@@ -180,6 +180,29 @@ def test_an_unknown_stage_or_key(stage: str, key: str) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("", r"params\.yaml is empty"),
+        ("videos: null", r"videos: is empty: write {} where there is nothing"),
+        ("videos: [man]", r"videos: expected names and their values, got \['man'\]"),
+        ("man", r"expected names and their values, got 'man'"),
+        ("videos: {1: {}}", r"no 'man' under `videos`; there are: 1"),
+    ],
+)
+def test_videos_that_are_no_table(params: str, said: str) -> None:
+    Path("params.yaml").write_text(params)
+    with pytest.raises(UserError, match=said):
+        inputs("tune", "man")
+
+
+@pytest.mark.parametrize("dag", ["", "stages:", "stages: [tune]", "tune"])
+def test_a_dvc_yaml_without_stages(dag: str) -> None:
+    Path("dvc.yaml").write_text(dag)
+    with pytest.raises(UserError, match=r"dvc\.yaml has no stages"):
+        inputs("tune", "man")
+
+
 def test_it_imports_nothing_heavy() -> None:
     code = "import sys, tav.running.guard; sys.exit(any(name in sys.modules for name in ('dvc', 'torch', 'mlflow')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
