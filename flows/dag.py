@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tav.complaints import quoted
 from tav.params import UserError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _meta(name: str, given: Any) -> Meta:
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(["meta", *map(str, wrong["loc"])])
-        raise UserError(f"dvc.yaml: {where} of {name}: {wrong['msg'].lower()}, got {wrong['input']!r}") from None
+        raise UserError(f"dvc.yaml: {where} of {name}: {wrong['msg'].lower()}, got {quoted(wrong['input'])}") from None
 
 
 def _in_words(status: list[Any]) -> str:

@@ -13,6 +13,8 @@ SHOWN = 12
 """Complaints and names that are listed; the rest is counted."""
 JOINERS = "\u200c\u200d"
 """Not printable by themselves, but parts of words and emoji."""
+LONG = re.compile(r"\S{240,}")
+"""No word and no path that is meant."""
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 72
 _SHORT.maxlong = 40
@@ -23,12 +25,13 @@ class UserError(Exception):
 
 
 def one_line(text: str, most: int = 2000) -> str:
-    """A text on one line, at most so many characters, with everything that isn't printable as an escape.
+    """A text on one line, at most so many characters, with what isn't printable as escapes and endless words cut.
 
     So neither a terminal's escape sequences nor NUL reach the screen, whoever wrote the text.
     """
     words = " ".join(text[: 4 * most].split())
     clean = "".join(c if c.isprintable() or c in JOINERS else c.encode("unicode_escape").decode() for c in words)
+    clean = LONG.sub(lambda word: f"{word[0][:160]}…{word[0][-40:]}", clean)
     return clean if len(clean) <= most and len(text) <= 4 * most else f"{clean[: most - 1]}…"
 
 
