@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tav.params import UserError
+from tav.video.opening import open_media
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
-
-SINGLE_PICTURES = ("image2", "_pipe", "tty")  # tty draws any .txt file
 
 
 @dataclass(frozen=True)
@@ -35,20 +34,7 @@ def open_video(path: Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
     """A video file and its picture stream. Raises UserError: no such file, empty, not a video, no pictures."""
     import av
 
-    if not path.is_file():
-        raise UserError(f"no such video: {path}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
-    if not path.stat().st_size:
-        raise UserError(f"{path} is empty (0 bytes): copy or download it again")
-    try:
-        # An absolute path is never taken for a protocol, and a playlist in it reaches nothing but files.
-        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
-    except PermissionError:
-        raise
-    except av.FFmpegError as error:
-        raise UserError(f"{path} is not a video that can be read, or it is cut short ({error.strerror})") from None
-    with container:
-        if container.format.name.endswith(SINGLE_PICTURES):
-            raise UserError(f"{path} is not a video ({container.format.name}): give a video file or a folder of images")
+    with open_media(path) as container:
         cover = av.stream.Disposition.attached_pic
         streams = [s for s in container.streams.video if not s.disposition & cover]
         if not streams:
@@ -84,6 +70,7 @@ def demux(path: Path) -> Packets:
     """Read every packet, decode none. Raises UserError when the file is cut: less is there than its header says."""
     with open_video(path) as (container, stream):
         packets, whole = _walk(container, stream)
+        whole = whole and not _lacks_trailer(path, container)
         pictures = sorted(p.time for p in packets if p.is_picture and p.is_shown)
         nominal = float(stream.average_rate or stream.guessed_rate or 25)
         there = max((p.end for p in packets if p.end == p.end), default=0.0)
@@ -125,12 +112,12 @@ def _walk(container: "InputContainer", stream: "VideoStream") -> tuple[list[_Pac
                 is_cut = packet.is_corrupt
     except av.FFmpegError:
         is_cut = True
-    return packets, not is_cut and not _lacks_trailer(container)
+    return packets, not is_cut
 
 
-def _lacks_trailer(container: "InputContainer") -> bool:
+def _lacks_trailer(path: Path, container: "InputContainer") -> bool:
     """A GIF has no duration in its header, but a last byte."""
-    return container.format.name == "gif" and Path(container.name).read_bytes()[-1:] != b";"
+    return container.format.name == "gif" and path.read_bytes()[-1:] != b";"
 
 
 def _damaged(path: Path, time: float, why: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tav.artifacts import atomic
 from tav.params import UserError
+from tav.video.opening import open_media
 from tav.video.picking import Span
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def read_audio(path: Path, span: Span | None = None) -> tuple[np.ndarray, int]:
     import av
 
     try:
-        with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
+        with open_media(path) as container:
             audio = container.streams.audio[0]
             rate = audio.codec_context.sample_rate
             layout = "mono" if audio.codec_context.channels == 1 else "stereo"
