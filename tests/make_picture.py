@@ -56,6 +56,23 @@ def profile(primaries: tuple[tuple[float, ...], ...] | None, curve: np.ndarray) 
     return bytes(head) + struct.pack(">I", len(tags)) + heads + bodies
 
 
+def ink_profile() -> bytes:
+    """An ICC profile of CMYK inks that darken alike, each by half, and leave paper white: grey, whatever the ink."""
+    inks = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), -1).reshape(-1, 4).sum(-1)
+    lab = np.stack([255 * 0.5**inks, np.full(16, 128), np.full(16, 128)], -1).round().astype(np.uint8)
+    identity = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+    curves = bytes(range(256))
+    lut = b"mft1\0\0\0\0\4\3\2\0" + identity + curves * 4 + lab.tobytes() + curves * 3
+    whole = bytearray(profile(None, np.linspace(0, 1, 2)))
+    start = int.from_bytes(whole[:4], "big")
+    place = whole.index(b"kTRC")
+    whole[place : place + 12] = b"A2B0" + struct.pack(">II", start, len(lut))
+    whole[12:24] = b"prtrCMYKLab "
+    whole += lut + bytes(-len(lut) % 4)
+    whole[:4] = struct.pack(">I", len(whole))
+    return bytes(whole)
+
+
 def grey_tiff(path: Path, values: np.ndarray, *, white_is_zero: bool = False, bits: int = 0, big: bool = False) -> None:
     """An uncompressed TIFF of one channel, in the numbers' own type. bits: when they are packed bytes already."""
     order = ">" if big else "<"

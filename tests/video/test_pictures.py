@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_picture import DISPLAY_P3, SRGB, add_chunk, grey_tiff, linear, profile
+from make_picture import DISPLAY_P3, SRGB, add_chunk, grey_tiff, ink_profile, linear, profile
 from PIL import Image
 
 from tav.params import UserError
@@ -176,6 +176,21 @@ def test_profiles_of_grey_palette_and_lab(tmp_path: Path) -> None:
     assert frames[0, 12, 4].tolist() == [0, 255, 0]
     assert (frames[0, 0, 12] >= 127).all()
     assert (frames[1] >= 253).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_inks_are_converted_by_their_profile(tmp_path: Path, suffix: str) -> None:
+    inks = np.zeros((16, 24, 4), np.uint8)
+    inks[:, 8:, 0] = 255
+    inks[:, 16:, 1] = 255
+    options = {"quality": 100} if suffix == "jpg" else {}
+    Image.fromarray(inks, "CMYK").save(tmp_path / f"1.{suffix}", icc_profile=ink_profile(), **options)
+    frame = read_frames(tmp_path, [0])[0]
+    lightness = {4: 100, 12: 50, 20: 25}  # CIE L*
+    for column, level in lightness.items():
+        light = ((level + 16) / 116) ** 3
+        grey = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+        assert np.abs(frame[:, column] - grey).max() < 6  # black is mapped to black, so the dark ones move a little
 
 
 def test_float_and_deep_tiffs(tmp_path: Path) -> None:
