@@ -3,19 +3,47 @@
 All that is wrong with a file is told at once. Nothing heavy is imported here.
 """
 
-import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from tav.complaints import UserError as UserError
 from tav.complaints import complaints, dotted, listed, nearest, one_line, quoted, unprintable
 
-KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
-Key = Annotated[str, StringConstraints(pattern=rf"^{KEY.pattern}$")]
+
+def is_key(text: str) -> bool:
+    """Whether a text can name a video or an edit: 1 to 64 letters and digits of any script, `-` and `_`.
+
+    DVC, the file system and the shell take all of those as they are.
+    """
+    letters = all(c in "-_" or unicodedata.category(c)[0] in "LMN" for c in text)
+    return letters and 1 <= len(text) <= 64 and len(text.encode()) <= 200  # bytes: file names are made of it
+
+
+def _key(text: str) -> str:
+    if not is_key(text):
+        raise ValueError(f"{quoted(text)} can't be a name: use 1 to 64 letters, digits, '-' and '_'")
+    return text
+
+
+Key = Annotated[
+    str,
+    AfterValidator(_key),
+    WithJsonSchema({"type": "string", "pattern": r"^[^\x00-,./:-@\[-^`{-\x7f]{1,64}$"}),  # no dialect knows all letters
+]
 Fit = Literal["crop", "pad", "stretch"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
@@ -308,9 +336,10 @@ def check(data: Any, name: str = "params.yaml") -> Params:
 
 def check_key(key: str) -> str:
     """A name of a video or an edit. Raises UserError."""
-    if not KEY.fullmatch(key):
-        raise UserError(f"{quoted(key)} can't be a name: use 1 to 64 letters, digits, '-' and '_'")
-    return key
+    try:
+        return _key(key)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _over(section: S, own: dict[str, Any]) -> S:
@@ -347,7 +376,7 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
                 said += complaints(error, kinds[part], place, only=settings)
     for key, edit in edits.items():
         video = edit.get("video")
-        if isinstance(video, str) and KEY.fullmatch(video) and video not in videos:
+        if isinstance(video, str) and is_key(video) and video not in videos:
             said.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
     return said
 

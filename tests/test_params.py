@@ -67,13 +67,39 @@ def test_own_settings_are_checked_too(data: dict[str, Any]) -> None:
     assert "edits.cat--dog.strength" in said
 
 
-@pytest.mark.parametrize("key", ["a b", "../a", "a/b", "a;b", "$(touch x)", "", "a.b", "a@b", "ä", "a" * 65, "a\n"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a b",
+        "../a",
+        "a/b",
+        "a;b",
+        "$(touch x)",
+        "",
+        "a.b",
+        "a@b",
+        "a" * 65,
+        "a\n",
+        "🙂",
+        "a\u202eb",
+        "a\xa0b",
+        "\uff0c",
+        "𠀀" * 60,
+    ],
+)
 def test_odd_names_are_refused(data: dict[str, Any], key: str) -> None:
     with pytest.raises(UserError, match="can't be a name"):
         check_key(key)
     renamed = copy.deepcopy(data)
     renamed["videos"][key] = renamed["videos"].pop("cat")
     assert "can't be a name" in error_of(renamed)
+
+
+@pytest.mark.parametrize("key", ["a", "-", "a" * 64, "视频", "किताब", "größe", "क_1", "𠀀" * 50])
+def test_a_name_has_letters_of_any_script(data: dict[str, Any], key: str) -> None:
+    data["videos"][check_key(key)] = data["videos"].pop("cat")
+    data["edits"]["cat--dog"]["video"] = key
+    assert list(check(data).videos) == [key]
 
 
 def test_two_rates_are_refused(data: dict[str, Any]) -> None:
