@@ -51,7 +51,7 @@ def explain(error: BaseException) -> str | None:
             "commit needs from DVC's cache (commit what you want to keep; with --workspace alone it drops the results "
             "of all other commits too)"
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
         return f"not allowed: {text}"
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return (
@@ -164,6 +164,17 @@ def add(
     from tav.commands.add import add_video
 
     for line in add_video(source, edit or [], caption, name):
+        print(line)
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="A video, which goes with all its edits, or an edit.", metavar="NAME")],
+) -> None:
+    """Take a video with its edits, or one edit, out of params.yaml. Deletes no file."""
+    from tav.commands.remove import remove as remove_name
+
+    for line in remove_name(name):
         print(line)
 
 

@@ -96,6 +96,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.model",
         "tav.record",
         "tav.recipe",
+        "tav.running.holder",
         "tav.video",
         "tav.artifacts",
         "tav.params",

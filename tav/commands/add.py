@@ -1,110 +1,100 @@
 """`tav add`: copy a video in, track it with DVC, and add it and its edits to params.yaml."""
 
-import io
-import re
-import shutil
-import subprocess
-import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
-from tav.artifacts import atomic
+from tav.commands.all_or_nothing import all_or_nothing, no_more_signals
+from tav.commands.footage import Footage, look_at, told_left_out
+from tav.commands.init import template
+from tav.commands.names import alike, edit_name, free_name, slug
+from tav.commands.params_text import add_entries, parse, read_text, set_value, sole_writer, write_text
+from tav.commands.tracking import bring_in, place_of
 from tav.params import UserError, check, check_key
 
-PARAMS = Path("params.yaml")
-VIDEOS = Path("videos")
+SAMPLES = ("red-car", "yellow-cat", "blue-fish")
 
 
 def add_video(source: Path, prompts: list[str], caption: str | None, name: str | None) -> list[str]:
-    """Add a video and its edits. All of it, or, when something is wrong, nothing.
+    """Add a video and its edits. All of it, or, when something is wrong or a signal ends it, nothing.
 
     A video that params.yaml has already gets the new edits only. Returns what to tell the person.
     Raises UserError.
     """
-    from ruamel.yaml import YAML
-
-    from tav.video import probe
-
-    yaml = YAML()  # keeps comments and order
-    yaml.width = 4096
-    if not PARAMS.exists():
-        raise UserError(f"no params.yaml in {Path.cwd()}: run this in the project's folder")
-    data = yaml.load(PARAMS)
-    info = probe(source)
-    key = _video_key(data, source, name)
-    new_video = key not in data["videos"]
-    if new_video:
-        suffix = "" if source.is_dir() else source.suffix.lower()
-        copy = VIDEOS / f"{key}{suffix}"
-        data["videos"][key] = {"path": str(copy), "caption": caption, "extract": {}, "tune": {}}
-    elif caption is not None:
-        data["videos"][key]["caption"] = caption
-    edits = {_edit_key(data, key, p): p for p in prompts if not _has_edit(data, key, p)}
-    for edit, prompt in edits.items():
-        data["edits"][edit] = {"video": key, "prompt": prompt}
-    check(_plain(data))
-    text = io.StringIO()
-    yaml.dump(data, text)
-    if new_video:
-        _copy_and_track(source, copy)
-    with atomic(PARAMS) as fresh:
-        fresh.write_text(text.getvalue(), encoding="utf-8")
-    said = f"{info.width}x{info.height}, {info.fps:g} frames/s" + (", with sound" if info.has_audio else "")
+    prompts = [_typed(prompt) for prompt in prompts]
+    caption = None if caption is None else _typed(caption)
+    name = None if name is None else check_key(unicodedata.normalize("NFC", _typed(name)))
+    read_text()
+    with sole_writer(), all_or_nothing() as undo:
+        text = read_text()
+        footage, videos = look_at(source), parse(text)["videos"]
+        video = _video_name(videos, footage, name)
+        is_new = video not in videos
+        place = place_of(footage, video) if is_new else Path(videos[video]["path"])
+        changed(text, video, place, caption, prompts)  # what is wrong is said before anything is copied
+        if is_new:
+            bring_in(footage, place, undo)
+        text, edits = changed(read_text(), video, place, caption, prompts)  # an editor may have saved meanwhile
+        no_more_signals()
+        write_text(text)
     return [
-        f"{'added' if new_video else 'there already:'} video {key} ({said})",
+        f"{'added' if is_new else 'there already:'} video {video} ({footage.size})",
+        *(told_left_out(footage) if is_new else []),
         *(f"added edit {edit}: {prompt}" for edit, prompt in edits.items()),
+        *_about_the_toy(text, footage),
         "now run: dvc repro",
     ]
 
 
-def _video_key(data: Any, source: Path, name: str | None) -> str:
-    """The name of the video: that of the same file if it is in already, else a free one."""
-    same = [k for k, v in data["videos"].items() if Path(v["path"]).resolve() == source.resolve()]
-    if same and name in (None, same[0]):
-        return str(same[0])
-    key = check_key(name if name is not None else _slug(source.stem))
-    if key in data["videos"]:
-        there = data["videos"][key]["path"]
-        if not source.is_dir() and Path(there).is_file() and Path(there).read_bytes() == source.read_bytes():
-            return key
-        raise UserError(f"params.yaml has a video {key!r} already ({there}): give this one another --name")
-    return key
+def changed(text: str, video: str, place: Path, caption: str | None, prompts: list[str]) -> tuple[str, dict[str, str]]:
+    """params.yaml's text with a video and its edits, and the new edits: {name: prompt}. Raises UserError."""
+    data = parse(text)
+    if video not in data["videos"]:
+        values: dict[str, Any] = {"path": str(place), "caption": caption, "extract": {}, "tune": {}}
+        text = add_entries(text, "videos", {video: values})
+    elif Path(data["videos"][video]["path"]) != place:
+        raise UserError(f"params.yaml has got another video {video!r} meanwhile: run it again")
+    elif caption is not None and caption != data["videos"][video]["caption"]:
+        text = set_value(text, "videos", video, "caption", caption)
+    there = {edit["prompt"].strip() for edit in data["edits"].values() if edit["video"] == video}
+    edits: dict[str, str] = {}
+    for prompt in dict.fromkeys(prompts):
+        if prompt not in there:
+            edits[edit_name(video, prompt, [*data["edits"], *edits])] = prompt
+    if edits:
+        text = add_entries(text, "edits", {edit: {"video": video, "prompt": p} for edit, p in edits.items()})
+    return text, edits
 
 
-def _edit_key(data: Any, video: str, prompt: str) -> str:
-    """`VIDEO--PROMPT` in the letters of a key, and a number where that is taken."""
-    stem = f"{video}--{_slug(prompt) or 'edit'}"[:60].rstrip("-_")
-    taken, n = stem, 2
-    while taken in data["edits"]:
-        taken, n = f"{stem}-{n}", n + 1
-    return taken
+def _video_name(videos: dict[str, Any], footage: Footage, name: str | None) -> str:
+    """The name of the video: that of the same video if it is in already, else a free one. Raises UserError."""
+    where = {key: Path(video["path"]) for key, video in videos.items()}
+    if name is None:
+        same = [key for key, path in where.items() if path.resolve() == footage.path.resolve()]
+        same += [key for key, path in where.items() if footage.is_same(path)]
+        return same[0] if same else free_name(slug(footage.stem), videos, "video")
+    taken = next((key for key in videos if alike(key) == alike(name)), None)
+    if taken is None or (taken == name and footage.is_same(where[taken])):
+        return name
+    raise UserError(f"params.yaml has a video {taken!r} already ({where[taken]}): give this one another --name")
 
 
-def _has_edit(data: Any, video: str, prompt: str) -> bool:
-    return any(e["video"] == video and e["prompt"] == prompt for e in data["edits"].values())
+def _typed(text: str) -> str:
+    """A text from the command line, without the blanks at its ends. Raises UserError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8 come as halves of pairs
+        raise UserError(f"{text!r} is not UTF-8: type it in a terminal that is set to UTF-8") from None
+    return text.strip()
 
 
-def _slug(text: str) -> str:
-    """A text in the letters of a key; "" when it has none of them."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-").lower()[:40].rstrip("-")
-
-
-def _plain(data: Any) -> Any:
-    """ruamel's commented types as plain dicts and lists."""
-    from ruamel.yaml import YAML
-
-    text = io.StringIO()
-    YAML().dump(data, text)
-    return YAML(typ="safe", pure=True).load(text.getvalue())
-
-
-def _copy_and_track(source: Path, copy: Path) -> None:
-    if copy.exists():
-        raise UserError(f"{copy} is there already, and not in params.yaml: give another --name, or delete it")
-    with atomic(copy) as fresh:
-        shutil.copytree(source, fresh) if source.is_dir() else shutil.copyfile(source, fresh)
-    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", "--quiet", str(copy)]
-    done = subprocess.run(dvc, capture_output=True, text=True)
-    if done.returncode:
-        shutil.rmtree(copy) if copy.is_dir() else copy.unlink()
-        raise UserError(f"DVC can't track {copy}: {' '.join(done.stderr.split())}")
+def _about_the_toy(text: str, footage: Footage) -> list[str]:
+    """A warning where a person's own video meets the shipped base."""
+    base = check(parse(text)).base
+    samples = [template() / f"videos/{name}.mp4" for name in SAMPLES]
+    if "emoji-world" not in Path(base.source).parts or any(footage.is_same(sample) for sample in samples):
+        return []
+    return [
+        "note: the base is Emoji World, which knows twelve emoji and no people: for your own video set real weights "
+        "first (README, Real weights)"
+    ]

@@ -24,12 +24,13 @@ TEXT = 16 << 20
 """Bytes of one text in a PNG. Programs that make pictures keep their whole settings there."""
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, told by their bytes, in natural order: 2.png before 10.png.
+def image_files(folder: Path, among: list[Path] | None = None) -> list[Path]:
+    """The images of a folder (`among`: of these files in it), told by their bytes, in natural order: 2 before 10.
 
     Other files are left aside, but never a picture. Raises UserError for one that can't be read.
     """
-    images = [p for p in sorted(folder.iterdir(), key=_natural) if not p.name.startswith(".") and _is_image(p)]
+    files = [p for p in among or folder.iterdir() if not p.name.startswith(".")]
+    images = [p for p in sorted(files, key=_natural) if _is_image(p)]
     if not images:
         raise UserError(
             f"the folder {folder} has no images: give a video file, or a folder of PNG, JPEG or WebP images"
