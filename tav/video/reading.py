@@ -17,7 +17,8 @@ import numpy as np
 
 from tav.params import UserError
 from tav.video.container import decode, demux, open_video
-from tav.video.images import common_size, image_files, over_white, read_image
+from tav.video.images import common_size, image_files, read_image
+from tav.video.shown import as_shown, display_matrix, is_mirrored, rotation
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -41,6 +42,8 @@ class VideoInfo:
     has_audio: bool
     rotation: int
     """Degrees counter-clockwise that the frames were turned by: 0, 90, 180 or 270."""
+    mirrored: bool
+    """Whether left and right were then changed over."""
     reader: Literal["decord", "pyav", "images"]
 
 
@@ -53,14 +56,15 @@ def probe(path: Path, image_fps: float = IMAGE_FPS) -> VideoInfo:
     if path.is_dir():
         files = image_files(path)
         width, height = common_size(files)
-        return VideoInfo(image_fps, width, height, len(files), len(files) / image_fps, False, 0, "images")
+        return VideoInfo(image_fps, width, height, len(files), len(files) / image_fps, False, 0, False, "images")
     packets = demux(path)
     with open_video(path) as (container, stream):
         frame = next(decode(path, container, stream), None)
         if frame is None:
             raise UserError(f"{path} has no frame that can be decoded: it is cut or damaged")
         with_decord = packets.all_shown and _decord_is_exact(container, stream, frame)
-        height, width, _ = _upright(frame, stream).shape
+        matrix = display_matrix(frame)
+        height, width, _ = as_shown(frame, stream).shape
         return VideoInfo(
             fps=packets.fps,
             width=width,
@@ -68,7 +72,8 @@ def probe(path: Path, image_fps: float = IMAGE_FPS) -> VideoInfo:
             num_frames=packets.num_frames,
             duration=packets.duration,
             has_audio=any(audio.codec_context is not None for audio in container.streams.audio),
-            rotation=_rotation(frame),
+            rotation=rotation(matrix),
+            mirrored=is_mirrored(matrix),
             reader="decord" if with_decord else "pyav",
         )
 
@@ -142,7 +147,7 @@ def _read_by_pyav(path: Path, wanted: Sequence[int]) -> Iterator[np.ndarray]:
     with open_video(path) as (container, stream):
         for i, frame in enumerate(decode(path, container, stream)):
             if i in wanted:
-                yield _upright(frame, stream)
+                yield as_shown(frame, stream)
             if i == wanted[-1]:
                 return
 
@@ -161,20 +166,6 @@ def _decord_is_exact(container: "InputContainer", stream: "VideoStream", frame: 
         and frame.width % 2 == frame.height % 2 == 0
         and min(frame.width, frame.height) >= 96
         and not frame.interlaced_frame
+        and not is_mirrored(display_matrix(frame))
         and (stream.sample_aspect_ratio or 1) == 1
     )
-
-
-def _upright(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray:
-    """uint8 (h w 3), RGB, as a player shows it: square pixels, turned by the metadata, transparent parts on white."""
-    width = round(frame.width * (stream.sample_aspect_ratio or 1))
-    if any(component.is_alpha for component in frame.format.components):
-        picture = over_white(frame.to_ndarray(format="rgba", width=width))
-    else:
-        picture = frame.to_ndarray(format="rgb24", width=width)
-    return np.ascontiguousarray(np.rot90(picture, _rotation(frame) // 90))
-
-
-def _rotation(frame: "VideoFrame") -> int:
-    """Degrees counter-clockwise, in quarter turns."""
-    return int(round(frame.rotation / 90) % 4 * 90)

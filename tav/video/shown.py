@@ -1,0 +1,57 @@
+"""A decoded frame as a player shows it: upright, with square pixels, transparent parts on white."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tav.video.images import over_white
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.stream import VideoStream
+
+Matrix = tuple[int, int, int, int]
+"""(a, b, c, d): a pixel at (x, y) is shown at (a x + c y, b x + d y), y downward."""
+
+
+def as_shown(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray:
+    """uint8 (h w 3), RGB: square pixels, turned and mirrored by the metadata, transparent parts on white."""
+    width = round(frame.width * (stream.sample_aspect_ratio or 1))
+    if any(component.is_alpha for component in frame.format.components):
+        picture = over_white(frame.to_ndarray(format="rgba", width=width))
+    else:
+        picture = frame.to_ndarray(format="rgb24", width=width)
+    return np.ascontiguousarray(turned(picture, display_matrix(frame)))
+
+
+def display_matrix(frame: "VideoFrame") -> Matrix:
+    """What the file's metadata (MP4's track header, H.264's SEI) do to the picture."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = np.frombuffer(data, np.uint8).view(np.int32).tolist()
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+def turned(picture: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """(h w c) -> (h w c) or (w h c), by the nearest of the eight that map pixels to pixels. A view."""
+    a, b, c, d = matrix
+    if abs(a) >= abs(b):
+        across, down = a < 0, d < 0
+    else:
+        picture, across, down = picture.swapaxes(0, 1), c < 0, b < 0
+    return picture[:: -1 if down else 1, :: -1 if across else 1]
+
+
+def rotation(matrix: Matrix) -> int:
+    """Degrees counter-clockwise of the turn, in quarter turns; with `is_mirrored`, that follows on it."""
+    a, b, *_ = matrix
+    if abs(a) >= abs(b):
+        return 180 if (a < 0) != is_mirrored(matrix) else 0
+    return 90 if b < 0 else 270
+
+
+def is_mirrored(matrix: Matrix) -> bool:
+    """Whether left and right are changed over, after the turn."""
+    a, b, c, d = matrix
+    return a * d - b * c < 0
