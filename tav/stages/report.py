@@ -13,16 +13,25 @@ from tav.stages import OnProgress, Progress
 
 ENLARGED = 160
 """Pixels. Videos with a shorter side are shown enlarged, each pixel as a square."""
-METRICS = {
-    "frame_consistency": ("Frame consistency", "{:.3f}"),
-    "consecutive_consistency": ("Consecutive consistency", "{:.3f}"),
-    "textual_alignment": ("Textual alignment", "{:.2f}"),
-    "pick_score": ("PickScore", "{:.2f}"),
-    "motion_alignment": ("Motion alignment, px", "{:.2f}"),
-}
-"""Title and format of each metric. Of all, higher is better."""
 CHART = (600, 180)
 """Width and height of a loss curve, in its own units."""
+
+
+class Metric(NamedTuple):
+    title: str
+    format: str
+    higher_is_better: bool = False
+    """Of the others it isn't: a still picture is as consistent as can be, and the source
+    itself has its own motion. There the distance to the source tells something."""
+
+
+METRICS = {
+    "frame_consistency": Metric("Frame consistency", "{:.3f}"),
+    "consecutive_consistency": Metric("Consecutive consistency", "{:.3f}"),
+    "textual_alignment": Metric("Textual alignment", "{:.2f}", higher_is_better=True),
+    "pick_score": Metric("PickScore", "{:.2f}", higher_is_better=True),
+    "motion_alignment": Metric("Motion alignment, px", "{:.2f}"),
+}
 
 
 class Word(NamedTuple):
@@ -63,27 +72,17 @@ def best(values: list[float | None]) -> list[bool]:
 
 
 def table(edits: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows of cells: the source's own values first, then each edit's with the best marked."""
+    """Rows of cells: the source's own values, then each edit's. How good they are is marked where one can say so."""
     measured = [edit for edit in edits if edit["metrics"]]
     source = measured[0]["metrics"]["source"] if measured else {}
     names = [name for name in METRICS if any(name in edit["metrics"]["edit"] for edit in measured)]
     marks = {name: best([edit["metrics"]["edit"].get(name) for edit in measured]) for name in names}
     rows = [
-        {
-            "edit": edit,
-            "cells": [
-                {
-                    "value": _number(name, edit["metrics"]["edit"].get(name)),
-                    "unedited": _number(name, edit["metrics"]["source"].get(f"{name}_with_target_prompt")),
-                    "best": marks[name][i],
-                }
-                for name in names
-            ],
-        }
+        {"edit": edit, "cells": [_cell(name, edit["metrics"], best=marks[name][i]) for name in names]}
         for i, edit in enumerate(measured)
     ]
     return {
-        "titles": [METRICS[name][0] for name in names],
+        "metrics": [METRICS[name] for name in names],
         "source": [_number(name, source.get(name)) for name in names],
         "rows": rows,
     }
@@ -197,8 +196,22 @@ def _own(section: Section) -> set[str]:
     return set(section.model_dump(exclude_none=True, by_alias=True))
 
 
-def _number(name: str, value: float | None) -> str:
-    return "" if value is None else METRICS[name][1].format(value).replace("-", "\N{MINUS SIGN}")
+def _cell(name: str, metrics: dict[str, dict[str, float]], best: bool) -> dict[str, Any]:
+    """A metric of an edit, with what to compare it with: small, in words."""
+    value, source = metrics["edit"].get(name), metrics["source"].get(name)
+    unedited = _number(name, metrics["source"].get(f"{name}_with_target_prompt"))
+    beside = f"source {unedited}" if unedited else ""
+    if (
+        not METRICS[name].higher_is_better and value is not None and source
+    ):  # of motion the source has 0: the value is the distance
+        beside = f"{_number(name, value - source, sign='+')} from the source"
+    return {"value": _number(name, value), "beside": beside, "best": best and METRICS[name].higher_is_better}
+
+
+def _number(name: str, value: float | None, sign: str = "") -> str:
+    if value is None:
+        return ""
+    return METRICS[name].format.replace(":", f":{sign}").format(value).replace("-", "\N{MINUS SIGN}")
 
 
 def _text(value: Any) -> str:

@@ -55,10 +55,32 @@ class TestValues:
     def test_a_table_has_only_what_was_measured(self):
         metrics = {"edit": {"textual_alignment": 30.0, "motion_alignment": -1.234}, "source": {"textual_alignment": 25}}
         rows = table([{"metrics": metrics}, {"metrics": None}])
-        assert rows["titles"] == ["Textual alignment", "Motion alignment, px"]
+        assert [metric.title for metric in rows["metrics"]] == ["Textual alignment", "Motion alignment, px"]
         assert rows["source"] == ["25.00", ""]
         assert [cell["value"] for cell in rows["rows"][0]["cells"]] == ["30.00", "\N{MINUS SIGN}1.23"]
         assert len(rows["rows"]) == 1
+
+    def test_a_still_picture_is_not_the_best(self):
+        """The best is marked in alignment alone. The rest tells how far it is from the source."""
+        source = {"frame_consistency": 0.95, "consecutive_consistency": 0.97, "textual_alignment": 25, "pick_score": 20}
+        still = {"frame_consistency": 1.0, "consecutive_consistency": 1.0, "textual_alignment": 20, "pick_score": 18}
+        good = {"frame_consistency": 0.94, "consecutive_consistency": 0.97, "textual_alignment": 31, "pick_score": 21}
+        motion = {"source": 0.0, "still": -0.5, "good": -0.25}
+        edits = [
+            {
+                "metrics": {
+                    "edit": values | {"motion_alignment": motion[name]},
+                    "source": source | {"motion_alignment": 0.0},
+                }
+            }
+            for name, values in (("still", still), ("good", good))
+        ]
+        of_still, of_good = (row["cells"] for row in table(edits)["rows"])
+        names = [metric.title.split()[0] for metric in table(edits)["metrics"]]
+        assert [name for name, cell in zip(names, of_still, strict=True) if cell["best"]] == []
+        assert [name for name, cell in zip(names, of_good, strict=True) if cell["best"]] == ["Textual", "PickScore"]
+        assert [cell["beside"] for cell in of_still] == ["+0.050 from the source", "+0.030 from the source", "", "", ""]
+        assert of_good[0]["beside"] == "\N{MINUS SIGN}0.010 from the source"
 
     def test_settings_mark_what_is_own(self):
         own = {setting.name: setting for setting in settings_of(settings().edit_of("car--blue"), {"guidance_scale"})}
