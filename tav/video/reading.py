@@ -19,6 +19,7 @@ from tav.params import UserError
 from tav.video.container import decode, demux, open_video
 from tav.video.images import common_size, image_files, read_image
 from tav.video.shown import as_shown, display_matrix, is_mirrored, rotation
+from tav.video.sound import sound_stream
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -71,7 +72,7 @@ def probe(path: Path, image_fps: float = IMAGE_FPS) -> VideoInfo:
             height=height,
             num_frames=packets.num_frames,
             duration=packets.duration,
-            has_audio=any(audio.codec_context is not None for audio in container.streams.audio),
+            has_audio=sound_stream(path, container) is not None,
             rotation=rotation(matrix),
             mirrored=is_mirrored(matrix),
             reader="decord" if with_decord else "pyav",
