@@ -4,6 +4,7 @@ import difflib
 import re
 import reprlib
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -56,9 +57,12 @@ def listed(parts: list[str], between: str) -> str:
     return between.join([*parts[:SHOWN], *more])
 
 
-def unprintable(text: str) -> str | None:
-    """The first character of a text that neither shows nor breaks a line, nor joins letters; None where all do."""
-    return next((c for c in text if not c.isprintable() and not c.isspace() and c not in JOINERS), None)
+def control_in(text: str) -> str | None:
+    """The first character of a text that a terminal obeys (ESC, NUL, ...) or that no file can hold; None where none is.
+
+    Not those that break a line. What Python's Unicode doesn't know yet, such as the newest emoji, is none of them.
+    """
+    return next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r"), None)
 
 
 def dotted(*names: Any) -> str:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from tav.complaints import UserError as UserError
-from tav.complaints import complaints, dotted, listed, nearest, one_line, quoted, unprintable
+from tav.complaints import complaints, control_in, dotted, listed, nearest, one_line, quoted
 
 
 def is_key(text: str) -> bool:
@@ -29,8 +29,9 @@ def is_key(text: str) -> bool:
 
     DVC, the file system and the shell take all of those as they are.
     """
-    letters = all(c in "-_" or unicodedata.category(c)[0] in "LMN" for c in text)
-    return letters and 1 <= len(text) <= 64 and len(text.encode()) <= 200  # bytes: file names are made of it
+    if not 1 <= len(text) <= 64 or not all(c in "-_" or unicodedata.category(c)[0] in "LMN" for c in text):
+        return False
+    return len(text.encode()) <= 200  # file names are made of it
 
 
 def _key(text: str) -> str:
@@ -53,8 +54,8 @@ V = TypeVar("V")
 
 
 def _printable(text: str) -> str:
-    """Nothing that a terminal obeys, or that no file can hold."""
-    if (odd := unprintable(text)) is not None:
+    """Nothing that a terminal obeys, or that no file can hold. Raises ValueError."""
+    if (odd := control_in(text)) is not None:
         raise ValueError(f"has {quoted(odd)} in it, which can't be shown: take it out")
     return text
 

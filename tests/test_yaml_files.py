@@ -124,6 +124,8 @@ def test_a_file_that_may_not_be_read(file: Path) -> None:
         ),
         (CAT, '{e: {video: cat, prompt: "a\\0b"}}', "edits.e.prompt: has '\\x00' in it"),
         (CAT, '{e: {video: cat, prompt: "\\e[31mred"}}', "edits.e.prompt: has '\\x1b' in it"),
+        (CAT, '{e: {video: cat, prompt: "a\\x0cb"}}', "edits.e.prompt: has '\\x0c' in it"),
+        (CAT, '{e: {video: cat, prompt: "a\\x9bb"}}', "edits.e.prompt: has '\\x9b' in it"),
         (CAT, '{e: {video: cat, prompt: "\\ud800"}}', "unable to parse raw data as a unicode string, got '\\ud800'"),
         (
             CAT,
@@ -154,7 +156,7 @@ def test_of_many_faults_the_first_are_told(file: Path) -> None:
 
 
 def test_words_of_all_scripts_and_emoji_are_taken(file: Path) -> None:
-    words = "a [red] car, 蓝色的汽车, \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645, 👩\u200d🚀"
+    words = "a [red] car, 蓝色的\u3000汽车, \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645, 👩\u200d🚀, \U0001fbfa"
     file.write_text(f"videos: {{cat: {VIDEO}}}\nedits: {{e: {{video: cat, prompt: '{words}'}}}}\n{SECTIONS}")
     assert load(file).edits["e"].prompt == words
 
