@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tav.artifacts import ROOT, artifact, read_json
-from tav.params import Params, Section, check, read_yaml
+from tav.params import Params, Section, UserError, check, read_yaml
 from tav.record.identity import as_before, hash_of, said
 from tav.running.guard import Inputs
 
@@ -22,6 +22,7 @@ Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""
 RECORDED = {"precision", "token_merging"}
 """Of `compute`: what dvc.yaml has as parameters."""
+KINDS = ("deps", "outs")
 CODE = "tav/"
 """A dvc.lock from before recipe.yaml has files of code among what a stage was made from."""
 
@@ -91,9 +92,10 @@ class Made:
         return sum(value for name, value in self.metrics().items() if name.endswith(".seconds"))
 
     def source_video(self) -> tuple[str, str]:
-        """Its path, and DVC's hash of it."""
+        """Its path, and DVC's hash of it ("unknown" where dvc.lock has not how it was extracted)."""
         path = self._params.video(self.video).path
-        return path, next(d["md5"] for entry in self.entries.values() for d in entry["deps"] if d["path"] == path)
+        deps = {dep["path"]: dep["md5"] for entry in self.entries.values() for dep in entry["deps"]}
+        return path, deps.get(path, "unknown")
 
     def curve(self, start: int = 0) -> list[Point]:
         """The tuning's loss.csv; of an edit only the loss. start: milliseconds since 1970."""
@@ -133,17 +135,27 @@ class Stale(Exception):
 
 
 def read_lock() -> Entries:
-    """The stages of dvc.lock. Empty where there is none yet."""
-    return dict(read_yaml(Path("dvc.lock"))["stages"]) if Path("dvc.lock").exists() else {}
+    """The stages of dvc.lock. Empty where there is none yet. Raises UserError where it is none of DVC's."""
+    data = (read_yaml(Path("dvc.lock")) if Path("dvc.lock").exists() else None) or {}
+    try:
+        entries = {name: dict(entry) for name, entry in (data.get("stages") or {}).items()}
+        [(part["path"], part["md5"]) for entry in entries.values() for kind in KINDS for part in entry.get(kind) or []]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError("dvc.lock is damaged: take it from git (`git checkout dvc.lock`), or run `dvc repro`") from None
+    return entries
 
 
 def upstream(lock: Entries, name: str) -> Entries:
     """The entry `name` and all that it was made from, in order. Raises Stale."""
-    producers = {out["path"]: (n, out["md5"]) for n, entry in lock.items() for out in entry.get("outs", [])}
+    producers = {out["path"]: (n, out["md5"]) for n, entry in lock.items() for out in entry.get("outs") or []}
     found: Entries = {}
+    begun: set[str] = set()
 
     def visit(name: str) -> None:
-        for dep in lock[name].get("deps", []):
+        if name in begun:
+            raise Stale(f"{name} was made from itself, says dvc.lock")
+        begun.add(name)
+        for dep in lock[name].get("deps") or []:
             producer, md5 = producers.get(dep["path"], (None, None))
             if producer is None:
                 continue
