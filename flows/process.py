@@ -56,7 +56,8 @@ def environment(threads: int, gpu: str | None = None) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
+        # of the one card that it sees, whichever number that has for us
+        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu, "TAV_DEVICE": "cuda"}),
     }
 
 

@@ -61,6 +61,15 @@ def this_machine(jobs: int | None = None) -> Machine:
 
 
 def _gpus() -> list[str]:
+    """The GPUs to lend, as CUDA_VISIBLE_DEVICES names them: those that are seen; of TAV_DEVICE=cuda:N that one."""
+    kind, _, number = os.environ.get("TAV_DEVICE", "").partition(":")
+    if kind not in ("", "cuda"):
+        return []
+    seen = _visible_gpus()
+    return [gpu for index, gpu in enumerate(seen) if str(index) == number] if number else seen
+
+
+def _visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip() not in ("", "-1")]

@@ -100,7 +100,10 @@ def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict
     from safetensors.torch import save_file
 
     with atomic(path) as fresh:
+        fresh.touch()
+        mode = fresh.stat().st_mode  # as the umask has it: save_file's own is readable by its owner only
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh, metadata)
+        fresh.chmod(mode)
 
 
 def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:

@@ -1,5 +1,6 @@
 """The base model as params.yaml asks for it: loaded, on its device, a video model, and run in its way."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,17 @@ def _set_up(unet: Any, compute: Compute, dtype: "torch.dtype") -> None:
         from tav.model.compilation import compile_blocks
 
         compile_blocks(unet)
+
+
+def told_cut(stage: str, pipe: Any, prompt: str) -> str:
+    """The end of a prompt that the text encoder has no room for; told on stderr where there is one."""
+    from tav.model.prompts import words_cut
+
+    cut = words_cut(pipe, prompt)
+    if cut:
+        room = pipe.tokenizer.model_max_length
+        print(f"{stage}: the prompt is longer than the {room} tokens that count; cut off: {cut[:200]}", file=sys.stderr)
+    return cut
 
 
 def precision_of(compute: Compute, device: str) -> str:

@@ -46,6 +46,14 @@ def encode_prompts(pipe: Any, prompts: Sequence[str], size: tuple[int, int] | No
     return [Prompts(part, {"text_embeds": text_embeds, "time_ids": time_ids}) for part, text_embeds in parts]
 
 
+def words_cut(pipe: Any, prompt: str) -> str:
+    """The end of a prompt that the text encoder has no room for (SD's takes 77 tokens); "" where all of it fits."""
+    tokenizer = pipe.tokenizer
+    ids = tokenizer(prompt, truncation=False).input_ids
+    room = tokenizer.model_max_length - 1  # the last place is the end mark's
+    return str(tokenizer.decode(ids[room:-1], skip_special_tokens=True)).strip() if len(ids) > room + 1 else ""
+
+
 def join(prompts: Sequence[Prompts]) -> Prompts:
     """All of them as one, in their order."""
     conditions = [part.condition for part in prompts]

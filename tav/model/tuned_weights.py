@@ -124,7 +124,10 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # as the umask has it: save_file's own is readable by its owner only
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, dict(header))
+        partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ class TuneSettings:
     """Of the queries; of temporal attention too, unless it has its own."""
     temporal_learning_rate: float | None = None
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up. Linear and cosine end at 0."""
+    """After the warm-up. Linear and cosine fall towards 0, which the step after the last would have."""
     warmup_steps: int = 0
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
@@ -204,7 +204,7 @@ def rate_factor(number: int, settings: TuneSettings) -> float:
     """Share of the learning rate that step `number` (from 1) is taken with."""
     if number <= settings.warmup_steps:
         return number / settings.warmup_steps
-    left = (settings.steps - number) / (settings.steps - settings.warmup_steps)
+    left = (settings.steps + 1 - number) / (settings.steps - settings.warmup_steps)  # of the last step: not 0
     return {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[settings.lr_schedule]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tav.artifacts import artifact, read_frames, write_json
-from tav.params import Caption, Model, Params, UserError
+from tav.params import Caption, Model, Params, UserError, told
 from tav.stages import OnProgress, Progress
 
 BLIP2 = "Blip2ForConditionalGeneration"
@@ -18,9 +18,13 @@ def write_caption(frame: np.ndarray, caption: Caption) -> str:
     from transformers import Blip2ForConditionalGeneration, Blip2Processor
     from transformers.utils.logging import disable_progress_bar
 
+    from tav.model.device import best_device
+
     disable_progress_bar()
     # Its makers run it in half precision, which a CPU can't do at a bearable speed.
-    device, dtype = ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.float32)
+    with told():
+        device = best_device()
+    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     where = {"revision": caption.model.revision, "local_files_only": caption.model.hub_id is None}
     source = caption.model.source
     try:

@@ -42,7 +42,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
     from tav.budget.plan import Work, announce
-    from tav.from_params import open_base, precision_of
+    from tav.from_params import open_base, precision_of, told_cut
     from tav.model.ddim import ddim_sample, first_step
     from tav.model.latents import decode
     from tav.model.prompts import encode_prompts
@@ -72,6 +72,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         "device": device,
         "precision": precision_of(params.compute, device),
     }
+    if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
+        facts["cut"] = cut
     _write(key, frames, source, source_frames, audio, facts)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tav.artifacts import artifact, read_frames, read_json, write_json
-from tav.params import Model, Params, UserError
+from tav.params import Model, Params, UserError, told
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Clip(NamedTuple):
 
 
 def load_clip(model: Model) -> Clip:
-    """A CLIPModel in float32 with its processor, on the GPU where there is one. PickScore is one too.
+    """A CLIPModel in float32 with its processor, on the device that `best_device` says. PickScore is one too.
 
     Raises UserError: no such folder or hub id, not a CLIP, no safetensors.
     """
@@ -36,6 +36,8 @@ def load_clip(model: Model) -> Clip:
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
     from transformers.utils.logging import disable_progress_bar
+
+    from tav.model.device import best_device
 
     disable_progress_bar()
     where = {"revision": model.revision, "local_files_only": model.hub_id is None}
@@ -47,7 +49,8 @@ def load_clip(model: Model) -> Clip:
         processor = CLIPProcessor.from_pretrained(model.source, **where)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load a CLIP from {model.source}: {' '.join(str(error).split())}") from None
-    return Clip(clip.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor)
+    with told():
+        return Clip(clip.eval().to(best_device()), processor)
 
 
 def image_features(clip: Clip, frames: np.ndarray) -> "torch.Tensor":

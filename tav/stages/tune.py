@@ -30,7 +30,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
 
     from tav.budget.plan import Work, announce, tuning_settings
-    from tav.from_params import open_base
+    from tav.from_params import open_base, told_cut
     from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
@@ -39,6 +39,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
+    told_cut(f"tune@{key}", pipe, caption)
     (source,) = encode_prompts(pipe, [caption], frames.shape[1:3])  # alone: a GPU's last bits depend on the batch
     texts = [inversion, params.edit.negative_prompt, *_prompts(params, key)]
     others = encode_prompts(pipe, texts, frames.shape[1:3])

@@ -100,3 +100,12 @@ def test_the_visible_gpus_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert schedule.this_machine().free_gpus == []
     assert schedule.this_machine().free_cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "lent"), [("cuda:1", ["3"]), ("cuda:0", ["1"]), ("cuda", ["1", "3"]), ("cpu", []), ("cuda:7", [])]
+)
+def test_tav_device_says_which_gpus_are_lent(asked: str, lent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
+    monkeypatch.setenv("TAV_DEVICE", asked)
+    assert schedule.this_machine().free_gpus == lent

@@ -5,7 +5,7 @@ import torch
 from tiny_bases import tiny_sdxl
 
 from tav.model.pretrained import load_pipeline
-from tav.model.prompts import encode_prompts, join
+from tav.model.prompts import encode_prompts, join, words_cut
 
 PROMPTS = ["a man is skiing", "", "a red dog", "word " * 200]
 
@@ -54,3 +54,14 @@ def test_join_keeps_the_order(xl_pipe):
     for i, one in enumerate(ours):
         assert torch.equal(joined.embeds[i : i + 1], one.embeds)
         assert torch.equal(joined.condition["text_embeds"][i : i + 1], one.condition["text_embeds"])
+
+
+def test_what_the_encoder_has_no_room_for(pipe):
+    assert [words_cut(pipe, prompt) for prompt in ("a man is skiing", "")] == ["", ""]
+    room = pipe.tokenizer.model_max_length - 2  # tokens beside the marks of start and end
+    text = "a " * 60
+    tokens = len(pipe.tokenizer(text).input_ids) - 2
+    fits = " ".join(["a"] * (room * 60 // tokens))
+    assert words_cut(pipe, fits) == ""
+    assert words_cut(pipe, f"{fits} fox").replace(" ", "") in ("fox", "ox", "x")
+    assert words_cut(pipe, "word " * 200).endswith("word word")

@@ -1,9 +1,12 @@
+import os
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tav.artifacts import write_tensors
 from tav.model.inflation import inflate, is_inflated
 from tav.model.pretrained import BaseIdentity, load_pipeline
 from tav.model.tuned_weights import (
@@ -11,6 +14,7 @@ from tav.model.tuned_weights import (
     save_tuned_weights,
     temporal_and_query_groups,
     tuned_parameters,
+    write_safetensors,
 )
 
 BASE = BaseIdentity("models/tiny", None, "a" * 64)
@@ -125,3 +129,13 @@ def test_groups(sd_folder):
     assert (query["lr"], temporal["lr"]) == (1e-4, 3e-4)
     assert len(query["params"]) == 2 * len(temporal["params"]) // 5
     assert temporal_and_query_groups(parameters, 1e-4)[1]["lr"] == 1e-4
+
+
+def test_a_file_has_the_mode_that_the_umask_gives(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_safetensors({"a": torch.ones(2)}, tmp_path / "a.safetensors", {})
+        write_tensors(tmp_path / "b.safetensors", {"a": torch.ones(2)})
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [0o644, 0o644]

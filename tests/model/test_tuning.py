@@ -84,9 +84,10 @@ def test_rates():
         return [rate_factor(step, settings) for step in range(1, 11)]
 
     assert rates("constant") == [1.0] * 10
-    assert rates("linear", warmup_steps=2) == pytest.approx([0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0])
+    assert rates("linear", warmup_steps=2) == pytest.approx([0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
     cosine = rates("cosine")
-    assert cosine == pytest.approx([0.5 + 0.5 * math.cos(math.pi * step / 10) for step in range(1, 11)])
+    assert cosine == pytest.approx([0.5 + 0.5 * math.cos(math.pi * step / 10) for step in range(10)])
+    assert all(rate > 0 for schedule in ("constant", "linear", "cosine") for rate in rates(schedule))
 
 
 def test_mixed_precision_keeps_float32_masters(sd_folder, moments, prompt_embeds):

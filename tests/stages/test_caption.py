@@ -139,3 +139,9 @@ def test_a_blip2_without_safetensors(project, blip2):
 def test_a_hub_id_that_is_not_there(project):
     with pytest.raises(UserError, match="no BLIP-2 at nobody/no-such-model"):
         run(None, model={"path": "blip2", "hub_id": "nobody/no-such-model"})
+
+
+def test_the_device_is_the_one_that_was_asked_for(project, monkeypatch):
+    monkeypatch.setenv("TAV_DEVICE", "gpu9")
+    with pytest.raises(UserError, match="TAV_DEVICE is 'gpu9'"):
+        run(None, model={"path": "blip2"})

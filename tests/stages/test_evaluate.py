@@ -183,3 +183,9 @@ def test_another_kind_of_model_is_named(project):
 def test_a_hub_id_that_is_not_there(project):
     with pytest.raises(UserError, match="can't load a CLIP from nobody/no-such-model"):
         run(clip={"path": "clip", "hub_id": "nobody/no-such-model"})
+
+
+def test_the_device_is_the_one_that_was_asked_for(project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAV_DEVICE", "gpu9")
+    with pytest.raises(UserError, match="TAV_DEVICE is 'gpu9'"):
+        run()
