@@ -6,5 +6,9 @@ What is stale is DVC's word, and what a stage does is tav's. Nothing here import
     pipeline.py  the flow and its task: the only file that imports prefect
     dag.py       dvc.yaml's graph, what is stale, `meta:` of a stage
     schedule.py  which stage starts when, with which cores and GPU, and which never will
-    process.py   a stage as a child process that never outlives its parent
+    process.py   a stage as a child process that never outlives its parent, by way of
+    supervisor.py, which stops a command when who started it is gone
+    repro.py     that child: has DVC make one stage, and tells by its exit code how that ended
+    ends.py      the table of those codes: what each means, and whether another try can cure it
+    dvc_api.py   all that we use of DVC's Python interface
 """

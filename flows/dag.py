@@ -4,15 +4,13 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tav.complaints import quoted
 from tav.params import UserError
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
 
 Need = Literal["up to date", "stale", "maybe"]
 """maybe: fresh itself, but something before it is not. DVC decides when that is done."""
@@ -54,18 +52,17 @@ def read(targets: Iterable[str] = ()) -> list[Stage]:
     targets: names (`tune@man-skiing`) or groups (`tune`); they and all that they need. None: all stages.
     Raises UserError: an unknown target, a graph that DVC can't read, another DVC at work on it.
     """
-    with _repo() as repo:
-        graph = repo.index.graph  # its edges go from a stage to what it needs
-        upstream = {stage.addressing: {before.addressing for before in graph.successors(stage)} for stage in graph}
-        metas = {stage.addressing: getattr(stage, "meta", None) for stage in graph}
+    with _asked() as dvc, dvc.repository() as repo:
+        graph = dvc.graph(repo)
+        upstream = {name: node.upstream for name, node in graph.items()}
         needed = _closure(_chosen(list(upstream), list(targets)), upstream)
-        status = repo.status(targets=sorted(needed) if len(needed) < len(upstream) else None)
+        status = dvc.status(repo, sorted(needed) if len(needed) < len(upstream) else None)
     return [
         Stage(
             name=name,
             upstream=frozenset(upstream[name]),
             changed=_in_words(status.get(name, [])),
-            meta=_meta(name, metas[name]),
+            meta=_meta(name, graph[name].meta),
         )
         for name in TopologicalSorter(upstream).static_order()
         if name in needed
@@ -130,17 +127,16 @@ def _kind(kind: Any) -> str:
 
 
 @contextmanager
-def _repo() -> "Iterator[Repo]":
-    """The DVC repository of the current folder. What DVC can't read is a UserError."""
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-    from dvc.repo import Repo
+def _asked() -> Iterator[ModuleType]:
+    """`flows.dvc_api`. What DVC can't read is a UserError."""
+    from flows import dvc_api
 
     try:
-        with Repo(_wait_for_lock=True) as repo:
-            yield repo
-    except LockError as error:
+        yield dvc_api
+    except UserError:
+        raise
+    except dvc_api.LockError as error:
         blocker = " ".join(str(error).partition("\n\n")[0].split())
         raise UserError(f"another DVC is at work in this folder: wait for it, or stop it first ({blocker})") from None
-    except DvcException as error:
+    except dvc_api.DvcException as error:
         raise UserError(f"DVC can't read the project: {' '.join(str(error).split())}") from None

@@ -1,6 +1,6 @@
 """The flow and its task. `python -m flows.pipeline [TARGET ...]` runs it here, prefect.yaml deploys it.
 
-Prefect shows, logs and tries again. What is stale is DVC's word, and each stage is a child: `dvc repro -s STAGE`.
+Prefect shows, logs and tries again. What is stale is DVC's word, and each stage is a child: `flows.repro STAGE`.
 """
 
 import sys
@@ -10,6 +10,7 @@ if __name__ == "__main__":  # --help and a bad params.yaml don't wait for Prefec
 
     sys.exit(main())
 
+import hashlib
 import re
 import signal
 import threading
@@ -30,7 +31,9 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, process
 from flows.dag import Stage
+from flows.ends import Exit
 from flows.schedule import Schedule, Share, this_machine
+from flows.supervisor import GRACE
 from tav.params import UserError, load
 
 POLL = 5.0
@@ -40,7 +43,7 @@ POLL = 5.0
 class StageFailed(Exception):
     """A stage did not end well."""
 
-    def __init__(self, end: process.Exit) -> None:
+    def __init__(self, end: Exit) -> None:
         super().__init__(end.text)
         self.curable = end.curable
 
@@ -62,7 +65,7 @@ def pipeline(targets: list[str] | None = None, jobs: int | None = None) -> State
         _run_all(schedule, futures, stop)
     finally:  # Ctrl-C, SIGTERM, a cancelled flow
         stop.set()
-        wait(list(futures.values()), timeout=process.GRACE + 4)
+        wait(list(futures.values()), timeout=GRACE + 4)
     if not schedule.over:
         return Cancelled(message="cancelled: nothing of it runs any more")
     _record()
@@ -153,7 +156,7 @@ def _show_plan(stages: list[Stage]) -> None:
 def _progress(name: str) -> Callable[[str], None]:
     """Shows `tune@man-skiing 37/150, 12 s left` as a progress bar on Prefect's page."""
     bar: list[Any] = []
-    key = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    key = artifact_key(name)
 
     def show(line: str) -> None:
         found = re.match(rf"{re.escape(name)} (\d+)/([1-9]\d*)\b", line)
@@ -167,6 +170,13 @@ def _progress(name: str) -> Callable[[str], None]:
                 bar.append(create_progress_artifact(percent, key=key, description=line))
 
     return show
+
+
+def artifact_key(name: str) -> str:
+    """Prefect takes a to z, digits and dashes. A name with others has its hash, so that no two have one key."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    lossless = plain == name.replace("@", "-")
+    return plain if lossless else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _cancelled() -> bool:

@@ -1,45 +1,24 @@
-"""A stage as a child process: in a session of its own, never outliving who started it, its output line by line.
-
-Between us and the command stands a supervisor: this file, run as a script. It holds one end of a pipe. When the other
-end closes, because we close it or because we are dead, however that came, it stops the command's whole process group:
-first with SIGINT, so that the stage can tidy up and DVC releases its locks, then with SIGKILL. (PR_SET_PDEATHSIG would
-reach DVC alone and not the stage below it, and is Linux's alone.)
-"""
+"""A stage as a child process: in a session of its own, never outliving who started it, its output line by line."""
 
 import os
-import re
 import selectors
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
-GRACE = 8.0
-"""Seconds between SIGINT and SIGKILL."""
-AGAIN = {75, 137, 143}
-"""Exit codes that another try can cure: EX_TEMPFAIL, and a shell's word for killed by SIGKILL or SIGTERM."""
-BUSY = ("Unable to acquire lock", "is busy, it is being blocked by")
-
-
-class Exit(NamedTuple):
-    """How a command ended."""
-
-    ok: bool
-    curable: bool
-    """Another try may end well."""
-    text: str
-    """In words: "ran", "exited with 1: error: no such file"."""
+from flows import supervisor
+from flows.ends import Exit, tell
+from flows.supervisor import GRACE
 
 
 def repro(stage: str) -> list[str]:
-    """The command that makes one stage of dvc.yaml, if DVC finds it stale."""
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    """The command that makes one stage of dvc.yaml, if DVC finds it stale. `ends.tell` knows its exit codes."""
+    return [sys.executable, "-P", "-m", "flows.repro", stage]  # -P: not a flows.py of the project
 
 
 def environment(threads: int, gpu: str | None = None) -> dict[str, str]:
@@ -73,10 +52,9 @@ def run(
     on_line: gets each line of stdout and stderr as it comes, in this thread.
     """
     end = time.monotonic() + timeout if timeout else float("inf")
-    tail: deque[str] = deque(maxlen=200)
-    cut = ""
+    said, cut = "", ""
     child = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, *command],
+        [sys.executable, "-I", "-S", supervisor.__file__, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -86,7 +64,7 @@ def run(
     try:
         for line in _lines(child):
             if line is not None:
-                tail.append(line)
+                said = line.strip() or said
                 on_line(line)
             if not cut and ((stop and stop.is_set()) or time.monotonic() >= end):
                 cut = "stopped" if stop and stop.is_set() else f"timed out after {timeout:g} s"
@@ -96,38 +74,7 @@ def run(
                 break
     finally:
         _end(child)
-    return Exit(False, False, cut) if cut else tell(child.returncode, "\n".join(tail))
-
-
-def tell(code: int, output: str) -> Exit:
-    """What the exit code and the last output of `dvc repro` mean. DVC exits with 255 for everything."""
-    if code == 0:
-        done = re.findall(r"didn't change, skipping|is cached - skipping run", output)
-        words = {"didn't change, skipping": "did not change", "is cached - skipping run": "came from the cache"}
-        return Exit(True, False, words[done[-1]] if done else "ran")
-    said = re.search(r"^ERROR: .*exited with (-?\d+)$", output, re.M | re.S)
-    stage_code = int(said[1]) if said else code
-    if stage_code < 0:
-        return Exit(False, True, f"killed by {_signal_name(-stage_code)}")
-    if stage_code in AGAIN:
-        return Exit(False, True, f"exited with {stage_code}")
-    if not said and any(words in output for words in BUSY):
-        return Exit(False, True, "another DVC is at work on it")
-    return Exit(False, False, f"exited with {stage_code}: {_last_words(output)}".rstrip(": "))
-
-
-def _last_words(output: str) -> str:
-    """The last thing that the stage said, or DVC where it never came to the stage."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    own = [line for line in lines if not re.match(r"ERROR: .*exited with -?\d+$|> |Running stage ", line)]
-    return re.sub(r"^ERROR: failed to reproduce '.*?': ", "DVC: ", own[-1]) if own else ""
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return Exit(False, False, cut) if cut else tell(child.returncode, said)
 
 
 def _lines(child: "subprocess.Popen[bytes]") -> Iterator[str | None]:
@@ -168,29 +115,3 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe
     return pipe
-
-
-def _supervise(command: Sequence[str]) -> int:
-    """Run the command for the process at the other end of stdin, and stop it when that end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # under nohup or a shell's `&` it is ignored, here and below
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
-
-    def signal_all(number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-
-    def watch() -> None:
-        while os.read(0, 1):
-            pass
-        signal_all(signal.SIGINT)
-        time.sleep(GRACE)
-        signal_all(signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
-    code = child.wait()  # also takes a killed DVC off the process table: its locks hold while its pid is there
-    signal_all(signal.SIGKILL)  # what the command left behind
-    return code if code >= 0 else 128 - code
-
-
-if __name__ == "__main__":
-    sys.exit(_supervise(sys.argv[1:]))

@@ -72,7 +72,8 @@ def _run_stage(stage: str, key: str = "") -> None:
     from tav.running.ending import end_in_order, end_with_parent
 
     end_in_order()
-    end_with_parent()
+    if os.environ.get("DVC_STAGE"):  # DVC runs us
+        end_with_parent()
     from tav.running.stage import run_stage
 
     run_stage(stage, key)

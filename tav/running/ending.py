@@ -30,17 +30,16 @@ def end_in_order() -> None:
 def end_with_parent() -> None:
     """End this process when the one that runs it is gone, since nobody would put its results on record.
 
-    A signal to DVC alone does not reach the stage. Only for what DVC runs: what a person started with nohup lives on.
+    A signal to DVC alone does not reach the stage. Not for what a person starts, which may outlive its shell.
     """
-    if os.environ.get("DVC_STAGE"):
-        threading.Thread(target=_watch, args=(_above(),), daemon=True).start()
+    threading.Thread(target=_watch, args=(_above(),), daemon=True).start()
 
 
 def _watch(above: list[int]) -> None:
     while _above() == above:
         time.sleep(LOOK_EVERY)
     with suppress(OSError):  # its end of the pipe may be gone too
-        print("error: the DVC that ran this stage is gone: stopped", file=sys.stderr, flush=True)
+        print("error: what ran this is gone: stopped", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)

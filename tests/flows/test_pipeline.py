@@ -1,6 +1,7 @@
 """The real flow on a real temporary server: one server for all of this file."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,16 @@ def test_a_bad_params_file_is_one_line(done_project: Path) -> None:
     told, _ = flow().communicate(timeout=100)
     assert told.startswith("error: params.yaml: videos.a.tune.stepps")
     assert told.count("\n") == 1
+
+
+def test_each_stage_has_a_key_of_its_own_on_prefects_page() -> None:
+    from flows.pipeline import artifact_key
+
+    names = ["first@a-b", "first@A-b", "first@a_b", "first@蓝", "first@红", "蓝", "first"]
+    keys = [artifact_key(name) for name in names]
+    assert keys[0] == "first-a-b"
+    assert len(set(keys)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in keys), keys
 
 
 @pytest.fixture(scope="module")

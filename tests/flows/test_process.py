@@ -10,7 +10,7 @@ import pytest
 from flow_project import left, locked, wait_for
 
 from flows import dag, process
-from flows.process import Exit
+from flows.ends import Exit
 from tav.params import UserError
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -53,46 +53,6 @@ def test_what_a_command_leaves_behind_is_stopped(tmp_path: Path, monkeypatch: py
     wait_for(lambda: not left(tmp_path))
 
 
-NO = "ERROR: failed to reproduce 'a': "
-BUSY = "another DVC is at work on it"
-
-
-@pytest.mark.parametrize(
-    ("output", "text"),
-    [
-        ("Running stage 'a'\n> x", "ran"),
-        ("Stage 'a' didn't change, skipping", "did not change"),
-        ("Stage 'a' is cached - skipping run, checking out outputs", "came from the cache"),
-    ],
-)
-def test_good_ends_are_told_apart(output: str, text: str) -> None:
-    assert process.tell(0, output) == Exit(True, False, text)
-
-
-@pytest.mark.parametrize(
-    ("code", "output", "curable", "text"),
-    [
-        (255, f"{NO}failed to run: x, exited with -9", True, "killed by SIGKILL"),
-        (255, f"{NO}failed to run: x, exited with 137", True, "exited with 137"),
-        (255, f"{NO}failed to run: x, exited with 143", True, "exited with 143"),
-        (255, f"{NO}failed to run: x, exited with 75", True, "exited with 75"),
-        (137, "", True, "exited with 137"),
-        (-9, "", True, "killed by SIGKILL"),
-        (255, "ERROR: Unable to acquire lock. Most likely another", True, BUSY),
-        (255, f"{NO}'/x' is busy, it is being blocked by:\n (PID 1): dvc", True, BUSY),
-        (255, f"> tav\nerror: no file\n{NO}failed to run: x, exited with 1", False, "exited with 1: error: no file"),
-        # What a stage prints is not what DVC says.
-        (255, f"exited with -9\n{NO}failed to run: x, exited with 2", False, "exited with 2: exited with -9"),
-        (255, f"is busy, it is being blocked by\n{NO}failed to run: x, exited with 2", False, None),
-        (255, f"{NO}missing data 'source': x", False, "exited with 255: DVC: missing data 'source': x"),
-    ],
-)
-def test_bad_ends_are_told_apart(code: int, output: str, curable: bool, text: str | None) -> None:
-    end = process.tell(code, output)
-    assert (end.ok, end.curable) == (False, curable)
-    assert text is None or end.text == text
-
-
 def test_the_environment_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     env = process.environment(3, "GPU-1")
@@ -126,8 +86,14 @@ def test_dvc_says_what_came_of_a_stage(done_project: Path) -> None:
     Path("how/first.py").write_text("print('error: no cat here'); sys.exit(3)")
     assert make("first@a")[0] == Exit(False, False, "exited with 3: error: no cat here")
     Path("how/first.py").write_text("os.kill(os.getpid(), signal.SIGKILL)")
+    assert make("first@a")[0] == Exit(False, True, "killed by SIGKILL")
+    Path("how/first.py").write_text("sys.exit(75)")
+    assert make("first@a")[0] == Exit(False, True, "exited with 75")
+    Path("how/first.py").write_text("os.remove('data-a.txt')")
     end = make("first@a")[0]
-    assert (end.ok, end.curable) == (False, True)
+    assert (end.ok, end.curable) == (False, False)
+    assert end.text.startswith("was refused by DVC: "), end
+    assert "data-a.txt" in end.text
 
 
 def test_a_stage_that_takes_too_long_is_stopped(fresh_project: Path) -> None:
