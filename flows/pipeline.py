@@ -176,7 +176,7 @@ def artifact_key(name: str) -> str:
     """Prefect takes a to z, digits and dashes. A name with others has its hash, so that no two have one key."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     lossless = plain == name.replace("@", "-")
-    return plain if lossless else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return plain if lossless else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".strip("-")
 
 
 def _cancelled() -> bool:
