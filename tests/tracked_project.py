@@ -49,11 +49,11 @@ elif stage == "tune":
     write("tuning.json", {"seconds": 1.25, "peak_memory_gb": 0.5, "device": "cpu"})
 elif stage == "invert":
     (out / "latents.safetensors").write_text(Path("artifacts/tune", key, "weights.safetensors").read_text())
-    write("inversion.json", {"psnr": 20.5, "psnr_from_half": 21.5, "vae_psnr": 22.5})
+    write("inversion.json", {"psnr": 20.5, "psnr_from_half": 21.5, "vae_psnr": 22.5, "seconds": 0.5})
 elif stage == "edit":
     (out / "frames").mkdir()
     for name in ("video.mp4", "preview.gif", "sheet.png", "edit.json", "frames/0.png"):
-        (out / name).write_text(json.dumps(params["edits"][key] | params["edit"]))
+        (out / name).write_text(json.dumps(params["edits"][key] | params["edit"] | {"seconds": 0.25}))
 elif stage == "evaluate":
     value = float(os.environ.get("CONSISTENCY", 0.9))
     write("metrics.json", {"edit": {"frame_consistency": value}, "source": {"frame_consistency": 0.8}})

@@ -88,8 +88,11 @@ class Made:
         return {name: float(v) for name, v in _flat(found | facts) if _is_number(v)}
 
     def seconds(self) -> float:
-        """For how long the stages worked on it, as far as they tell."""
-        return sum(value for name, value in self.metrics().items() if name.endswith(".seconds"))
+        """For how long its stages worked on it: an edit's are tuning, inversion and edit, as far as they tell."""
+        told = [value for name, value in self.metrics().items() if name.endswith(".seconds")]
+        if self.is_edit:
+            told.append(read_json(artifact("edit", self.key, "edit.json")).get("seconds", 0))
+        return sum(told)
 
     def source_video(self) -> tuple[str, str]:
         """Its path, and DVC's hash of it ("unknown" where dvc.lock has not how it was extracted)."""

@@ -1,5 +1,6 @@
 """Stage edit: inverted latents, tuned weights, prompt -> edited video (paper, section 4.2)."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def start_latents(inverted: "Tensor", settings: Edit, scheduler: Any) -> "Tensor
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
+    began = time.monotonic()
     asked, settings = params.video_edit(key), params.edit_of(key)
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
@@ -68,6 +70,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     device = pipe.device.type
     facts = {
         "prompt": asked.prompt,
+        "seconds": round(time.monotonic() - began, 2),
         **settings.model_dump(by_alias=True),
         "device": device,
         "precision": precision_of(params.compute, device),

@@ -1,5 +1,7 @@
 """Stage invert: frames, tuned weights -> the video's latents at every noise level (paper, section 4.2)."""
 
+import time
+
 from tav.artifacts import artifact, read_frames, read_json, write_json, write_tensors
 from tav.params import Params
 from tav.stages import OnProgress, Progress
@@ -7,6 +9,7 @@ from tav.stages import OnProgress, Progress
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """DDIM-invert a video, and sample it back, from the end and from half way, to see what was lost."""
+    began = time.monotonic()
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
@@ -57,5 +60,6 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             "psnr_from_half": psnr(decode(pipe.vae, from_half), frames),
             "vae_psnr": psnr(decode(pipe.vae, latents), frames),
             "latents_std": inverted[-1].std().item(),
+            "seconds": round(time.monotonic() - began, 2),
         },
     )
