@@ -45,6 +45,7 @@ Key = Annotated[
     AfterValidator(_key),
     WithJsonSchema({"type": "string", "pattern": r"^[^\x00-,./:-@\[-^`{-\x7f]{1,64}$"}),  # no dialect knows all letters
 ]
+Reader = Literal["av", "decord"]
 Fit = Literal["crop", "pad", "stretch"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
@@ -155,6 +156,8 @@ class Extract(Section):
     """Pixels: of the short side (the long one follows the source's aspect), or [width, height]."""
     fit: Fit = "stretch"
     """What is done where `size` has another aspect than the source: cut off, add borders, or distort."""
+    reader: Reader = "av"
+    """What decodes a video file: PyAV, or decord, whose every frame is then compared with PyAV's."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:

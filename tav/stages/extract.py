@@ -1,5 +1,6 @@
 """extract: a video -> its frames at the model's size, where they came from, and the sound of the same span."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,38 +12,40 @@ from tav.stages import OnProgress, Progress
 from tav.video import (
     IMAGE_FPS,
     Picked,
+    Shown,
     Span,
     VideoInfo,
     cadence,
     fitted_size,
-    frame_times,
-    iter_frames,
     pick_frames,
     probe,
     resize,
+    shown_frames,
     write_audio,
 )
 
 
-def pick(path: Path, info: VideoInfo, extract: Extract) -> list[Picked]:
+def pick(path: Path, info: VideoInfo, extract: Extract) -> Iterator[Shown]:
     """The frames that the settings ask for. Raises UserError: too few, or a damaged one before the last of them."""
-    picked = pick_frames(
-        frame_times(path, info.fps),
+    number = 0
+    for shown in pick_frames(
+        shown_frames(path, info, extract.reader),
         info.fps,
         num_frames=extract.num_frames,
         start=extract.start,
         fps=extract.fps,
         stride=extract.stride,
-    )
-    if len(picked) < extract.num_frames:
+    ):
+        number += 1
+        yield shown
+    if number < extract.num_frames:
         rate = f"{extract.fps:g} a second" if extract.fps else f"with a stride of {extract.stride or 1}"
         length = f" ({info.duration:.2f} s)" if info.duration else ""
         raise UserError(
             f"{path} is too short: it has {info.num_frames} frames at {info.fps:.4g} a second{length}. "
-            f"Of {extract.num_frames} frames from {extract.start:g} s on, {rate}, {len(picked)} are there: "
+            f"Of {extract.num_frames} frames from {extract.start:g} s on, {rate}, {number} are there: "
             "set a smaller extract.num_frames, start or stride, or a higher fps"
         )
-    return picked
 
 
 def covered(picked: list[Picked], fps: float) -> Span:
@@ -55,7 +58,11 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     extract, path = params.extract_of(key), Path(params.video(key).path)
     info = probe(path, extract.fps or IMAGE_FPS)
     size = fitted_size(info.width, info.height, extract.size)
-    picked = pick(path, info, extract)
+    picked, frames = [], []
+    for shown in pick(path, info, extract):
+        picked.append(Picked(shown.index, shown.time))
+        frames.append(resize(shown.picture()[None], *size, extract.fit))
+        on_progress(Progress(len(frames), extract.num_frames))
     fps = cadence(picked, info.fps, fps=extract.fps, stride=extract.stride)
     span = covered(picked, fps)
     source = {
@@ -69,10 +76,6 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         "size": size,
         "fit": extract.fit,
     }
-    frames = []
-    for frame in iter_frames(path, [frame.index for frame in picked], info.reader):
-        frames.append(resize(frame[None], *size, extract.fit))
-        on_progress(Progress(len(frames), len(picked)))
     with atomic(artifact("extract", key)) as folder:
         write_frames(folder / "frames", np.concatenate(frames))
         write_json(folder / "source/info.json", source)

@@ -5,23 +5,24 @@ The only package that imports decord and av, and it does so when a file is opene
 
 from tav.video.fitting import fitted_size, resize, unfit
 from tav.video.picking import Picked, Span, cadence, pick_frames
-from tav.video.reading import IMAGE_FPS, VideoInfo, frame_times, iter_frames, probe, read_frames
+from tav.video.reading import IMAGE_FPS, Shown, VideoInfo, frame_times, probe, read_frames, shown_frames
 from tav.video.sound import write_audio
 from tav.video.writing import write_contact_sheet, write_gif, write_mp4
 
 __all__ = [
     "IMAGE_FPS",
     "Picked",
+    "Shown",
     "Span",
     "VideoInfo",
     "cadence",
     "fitted_size",
     "frame_times",
-    "iter_frames",
     "pick_frames",
     "probe",
     "read_frames",
     "resize",
+    "shown_frames",
     "unfit",
     "write_audio",
     "write_contact_sheet",

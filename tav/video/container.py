@@ -25,8 +25,8 @@ class Packets:
     """Seconds, from the first frame shown to the end of the last. None: a raw stream, which has no times."""
     fps: float
     """Mean rate: what the header says, where the packets agree within 1 %."""
-    all_shown: bool
-    """False where an edit list hides some, as phones do when they trim a video."""
+    told: bool
+    """Whether the file tells when each picture is shown."""
 
 
 @contextmanager
@@ -81,12 +81,14 @@ def demux(path: Path) -> Packets:
                 f"{path} is cut short: {there:.2f} s are there{told}. "
                 "Copy or download it again, or save what is there as a new video"
             )
-        all_shown = all(p.is_shown for p in packets if p.is_picture)
+        reordered = any(p.is_picture and p.is_reordered for p in packets)
+        if container.format.name == "avi" and reordered:  # its guessed times jump
+            return Packets(len(pictures), len(pictures) / nominal, nominal, False)
         if len(pictures) < 2 or pictures[0] != pictures[0]:
-            return Packets(len(pictures), None, nominal, all_shown)
+            return Packets(len(pictures), None, nominal, False)
         measured = (len(pictures) - 1) / (pictures[-1] - pictures[0])
         fps = nominal if abs(measured / nominal - 1) < 0.01 else measured
-        return Packets(len(pictures), pictures[-1] - pictures[0] + 1 / fps, fps, all_shown)
+        return Packets(len(pictures), pictures[-1] - pictures[0] + 1 / fps, fps, True)
 
 
 class _Packet(NamedTuple):
@@ -95,6 +97,8 @@ class _Packet(NamedTuple):
     end: float
     is_picture: bool
     is_shown: bool
+    is_reordered: bool
+    """Whether it is shown at another time than it is decoded. AVI has the latter only, the former is guessed."""
 
 
 def _walk(container: "InputContainer", stream: "VideoStream") -> tuple[list[_Packet], bool]:
@@ -108,7 +112,8 @@ def _walk(container: "InputContainer", stream: "VideoStream") -> tuple[list[_Pac
             if packet.size:
                 time = math.nan if packet.pts is None else float(packet.pts * packet.time_base)
                 end = time + float((packet.duration or 0) * packet.time_base)
-                packets.append(_Packet(time, end, packet.stream == stream, not packet.is_discard))
+                moved = packet.pts != packet.dts
+                packets.append(_Packet(time, end, packet.stream == stream, not packet.is_discard, moved))
                 is_cut = packet.is_corrupt
     except av.FFmpegError:
         is_cut = True

@@ -65,6 +65,23 @@ def test_frames_a_second_of_a_variable_rate(tmp_path: Path) -> None:
     assert nearest(frames, resize(moving_frames(), 88, 64, "crop")) == source["indices"]
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+def test_cadence_of_an_avi_without_times(stride: int) -> None:
+    run(ROOT / "tests/cases/packed-b-frames.avi", stride=stride, num_frames=5)
+    assert made()[1]["fps"] == pytest.approx(30 / stride)
+    assert made()[1]["indices"] == [i * stride for i in range(5)]
+
+
+def test_by_decord(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4")
+    run(path, stride=3)
+    by_av = made()[0]
+    run(path, stride=3, reader="decord")
+    assert np.array_equal(made()[0], by_av)
+    with pytest.raises(UserError, match=r"set extract\.reader to av"):
+        run(ROOT / "tests/cases/short-gop-fragmented.mp4", reader="decord")
+
+
 def test_the_way_back_keeps_size_cadence_and_sound(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", moving_frames(60), fps=NTSC, tone=2.0)
     run(path, stride=4, num_frames=8, start=0.5, size=[64, 64], fit="pad")

@@ -22,7 +22,7 @@ def test_natural_order_and_told_by_bytes(tmp_path: Path) -> None:
     (tmp_path / ".hidden.png").write_text("left aside too")
     (tmp_path / "folder.png").mkdir()
     info = probe(tmp_path, image_fps=5)
-    assert (info.width, info.height, info.num_frames, info.fps, info.reader) == (24, 16, 4, 5, "images")
+    assert (info.width, info.height, info.num_frames, info.fps, info.times) == (24, 16, 4, 5, "counted")
     assert list(frame_times(tmp_path, 5)) == pytest.approx([0, 0.2, 0.4, 0.6])
     assert read_frames(tmp_path, range(4))[:, 0, 0, 0].tolist() == [10, 20, 90, 100]
 

@@ -1,9 +1,11 @@
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tav.params import UserError
-from tav.video import cadence, pick_frames
+from tav.video import Picked, cadence, pick_frames
 
 NTSC = 30000 / 1001
 
@@ -12,8 +14,13 @@ def constant(num_frames: int, fps: float) -> list[float]:
     return [i / fps for i in range(num_frames)]
 
 
+def picked(times: Iterable[float], *args: object, **kwargs: object) -> list[Picked]:
+    shown = (Picked(index, time) for index, time in enumerate(times))
+    return list(pick_frames(shown, *args, **kwargs))  # type: ignore[arg-type]
+
+
 def indices(*args: object, **kwargs: object) -> list[int]:
-    return [frame.index for frame in pick_frames(*args, **kwargs)]  # type: ignore[arg-type]
+    return [frame.index for frame in picked(*args, **kwargs)]  # type: ignore[arg-type]
 
 
 def test_stride() -> None:
@@ -59,7 +66,7 @@ def test_more_than_there_is() -> None:
     assert indices(constant(10, 10), 10, num_frames=5, start=9, fps=5) == []
     assert indices([], 10, num_frames=5, fps=5) == []
     with pytest.raises(UserError, match=r"fps 60 is more than the video has \(29\.97\)"):
-        pick_frames(constant(90, NTSC), NTSC, num_frames=2, fps=60)
+        picked(constant(90, NTSC), NTSC, num_frames=2, fps=60)
 
 
 @given(
@@ -70,7 +77,7 @@ def test_more_than_there_is() -> None:
 )
 def test_every_picked_frame_is_the_nearest(gaps: list[float], num_frames: int, fps: float, start: float) -> None:
     times = [sum(gaps[:i]) for i in range(len(gaps))]
-    for k, frame in enumerate(pick_frames(times, 100.0, num_frames=num_frames, fps=fps, start=start)):
+    for k, frame in enumerate(picked(times, 100.0, num_frames=num_frames, fps=fps, start=start)):
         wanted = start + k / fps
         assert abs(frame.time - wanted) <= min(abs(t - wanted) for t in times) + 1.1e-3
         assert times[frame.index] == frame.time
@@ -78,9 +85,9 @@ def test_every_picked_frame_is_the_nearest(gaps: list[float], num_frames: int, f
 
 def test_cadence() -> None:
     times = [round(t, 3) for t in constant(91, NTSC)]
-    by_stride = pick_frames(times, NTSC, num_frames=8, stride=4)
+    by_stride = picked(times, NTSC, num_frames=8, stride=4)
     assert cadence(by_stride, NTSC, stride=4) == NTSC / 4  # not the rate of rounded times
     assert cadence(by_stride[:1], NTSC, stride=4) == NTSC / 4
-    assert cadence(pick_frames(times, NTSC, num_frames=8, fps=8), NTSC, fps=8) == 8
-    slow_start = pick_frames([0, 1, 2, 2.1, 2.2], 2.3, num_frames=3)
+    assert cadence(picked(times, NTSC, num_frames=8, fps=8), NTSC, fps=8) == 8
+    slow_start = picked([0, 1, 2, 2.1, 2.2], 2.3, num_frames=3)
     assert cadence(slow_start, 2.3) == 1.0
