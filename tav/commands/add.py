@@ -10,6 +10,7 @@ from tav.commands.init import template
 from tav.commands.names import alike, edit_name, free_name, slug
 from tav.commands.params_text import add_entries, parse, read_text, set_value, sole_writer, write_text
 from tav.commands.tracking import bring_in, place_of
+from tav.complaints import one_line
 from tav.params import UserError, check, check_key
 
 SAMPLES = ("red-car", "yellow-cat", "blue-fish")
@@ -40,7 +41,7 @@ def add_video(source: Path, prompts: list[str], caption: str | None, name: str |
     return [
         f"{'added' if is_new else 'there already:'} video {video} ({footage.size})",
         *(told_left_out(footage) if is_new else []),
-        *(f"added edit {edit}: {prompt}" for edit, prompt in edits.items()),
+        *(f"added edit {edit}: {one_line(prompt)}" for edit, prompt in edits.items()),
         *_about_the_toy(text, footage),
         "now run: dvc repro",
     ]

@@ -91,7 +91,7 @@ def _repositories(folder: Path) -> None:
     if inside.returncode:
         _run(["git", "init", "--quiet"], folder)
     subdir = [] if inside.returncode or Path(inside.stdout.strip()) == folder.resolve() else ["--subdir"]
-    _run([sys.executable, "-m", "dvc", "init", "--quiet", *subdir], folder)
+    _run([sys.executable, "-m", "dvc", "init", *subdir], folder)
     for name in ("analytics", "check_update"):
         _run([sys.executable, "-m", "dvc", "config", f"core.{name}", "false"], folder)
 

@@ -1,7 +1,7 @@
 """`tav remove`: take a video with its edits, or one edit, out of params.yaml."""
 
 from tav.commands.params_text import parse, read_text, remove_entries, sole_writer, write_text
-from tav.complaints import nearest
+from tav.complaints import nearest, one_line
 from tav.params import UserError
 
 
@@ -25,6 +25,7 @@ def remove(name: str) -> list[str]:
         write_text(text)
     return [
         *([f"removed video {name}; its file stays: {videos[name]['path']}"] if name in videos else []),
-        *(f"removed edit {edit}: {edits[edit]['prompt']}" for edit in gone),
-        "what was made of it stays in artifacts/, and in DVC's cache until `dvc gc`",
+        *(f"removed edit {edit}: {one_line(edits[edit]['prompt'])}" for edit in gone),
+        "what was made of it stays in artifacts/, and in DVC's cache until no commit has it and you run "
+        "`dvc gc --workspace --all-commits`",
     ]

@@ -72,6 +72,17 @@ def test_names_of_files(project: Path, video: Path, file: str, name: str, suffix
     assert edits_of(name) == {f"{name}--a-dog": "a dog"}
 
 
+def test_dvc_has_stages_of_such_names(project: Path, video: Path) -> None:
+    for name in ("dvc.yaml", "recipe.yaml"):
+        shutil.copy(ROOT / name, project)
+    names = ("视频", "किताब", "été", "123", "null", "true", "1e5")
+    for name in names:
+        add_video(video, ["собака"], None, name)
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--name-only", "--all"]
+    stages = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {f"extract@{name}" for name in names} | {f"edit@{name}--собака" for name in names} < set(stages)
+
+
 def test_a_name_that_is_no_utf8(project: Path, video: Path) -> None:
     add_video(video.rename(os.fsdecode(os.fsencode(video.parent) + b"/my\xff.mp4")), [], None, None)
     assert load().videos["my"].path == "videos/my.mp4"
