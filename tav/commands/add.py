@@ -56,7 +56,7 @@ def changed(text: str, video: str, place: Path, caption: str | None, prompts: li
     elif Path(data["videos"][video]["path"]) != place:
         raise UserError(f"params.yaml has got another video {video!r} meanwhile: run it again")
     elif caption is not None and caption != data["videos"][video]["caption"]:
-        text = set_value(text, "videos", video, "caption", caption)
+        text = set_value(text, ("videos", video, "caption"), caption)
     there = {edit["prompt"].strip() for edit in data["edits"].values() if edit["video"] == video}
     edits: dict[str, str] = {}
     for prompt in dict.fromkeys(prompts):

@@ -1,12 +1,12 @@
 """`tav init`: a project in a folder of its own, where all commands work as in a clone of tav's repository."""
 
-import io
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tav.commands.params_text import parse, remove_entries, set_value
 from tav.params import UserError
 
 FILES = ("params.yaml", "dvc.yaml", "recipe.yaml", "prefect.yaml", ".gitignore", ".dvcignore")
@@ -71,19 +71,16 @@ def _write(folder: Path, demo: bool) -> None:
 
 def for_real_weights(text: str) -> str:
     """The shipped params.yaml without videos, set to Stable Diffusion 1.5 and the paper's settings."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()  # keeps the comments
-    yaml.width = 4096
-    data = yaml.load(text)
-    data["videos"], data["edits"] = {}, {}
+    data = parse(text)
+    for section in ("edits", "videos"):
+        text = remove_entries(text, section, list(data[section]))
     for section, values in REAL.items():
-        data[section].update(values)
-    for (section, name), hub_id in MODELS.items():
-        data[section][name].update({"path": "models", "hub_id": hub_id})
-    out = io.StringIO()
-    yaml.dump(data, out)
-    return out.getvalue()
+        for name, value in sorted(values.items(), key=lambda item: item[1] is not None):  # one rate goes, another comes
+            text = set_value(text, (section, name), value)
+    for (section, model), hub_id in MODELS.items():
+        for name, value in (("path", "models"), ("hub_id", hub_id)):
+            text = set_value(text, (section, model, name), value)
+    return text
 
 
 def _repositories(folder: Path) -> None:

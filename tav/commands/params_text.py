@@ -4,6 +4,7 @@ Each change is proved before it is given out: the new text, read as YAML, holds 
 """
 
 import copy
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tav.artifacts import ROOT, atomic, sweep
-from tav.commands.yaml_line import in_yaml, inline, quoted
+from tav.commands.yaml_line import in_braces, in_yaml, inline
 from tav.params import UserError, check, load
 from tav.running.holder import holder_of
 
@@ -104,11 +105,14 @@ def remove_entries(text: str, section: str, names: list[str]) -> str:
     return _proved(change, after, f"remove {', '.join(names)} from {section}")
 
 
-def set_value(text: str, section: str, name: str, field: str, value: str) -> str:
-    """The text with another value of a field that a video or an edit has. Raises UserError."""
+def set_value(text: str, names: tuple[str, ...], value: Any) -> str:
+    """The text with another value at the end of a path of names, as in ("tune", "steps"). Raises UserError."""
     after = copy.deepcopy(parse(text))
-    after[section][name][field] = value
-    return _proved(lambda: _with_value(text, section, name, field, value), after, f"set {section}.{name}.{field}")
+    within = after
+    for name in names[:-1]:
+        within = within[name]
+    within[names[-1]] = value
+    return _proved(lambda: _with_value(text, names, value), after, f"set {'.'.join(names)}")
 
 
 def _proved(change: Callable[[], str], after: Any, what: str) -> str:
@@ -167,15 +171,20 @@ def _without_entry(text: str, section: str, name: str) -> str:
     return text[:colon] + " {}" + text[colon:start] + text[stop:]
 
 
-def _with_value(text: str, section: str, name: str, field: str, value: str) -> str:
-    entry = next(value for key, value in _section(text, section).value if key.value == name)
-    key, node = next((key, value) for key, value in entry.value if key.value == field)
+def _with_value(text: str, names: tuple[str, ...], value: Any) -> str:
+    entry = _root(text)
+    for name in names[:-1]:
+        entry = next(value for key, value in entry.value if key.value == name)
+    key, node = next((key, value) for key, value in entry.value if key.value == names[-1])
     start, stop = node.start_mark.index, node.end_mark.index
-    new = quoted(value) if entry.flow_style else in_yaml(value)
+    new = in_braces(value) if entry.flow_style else in_yaml(value)
     if start == stop:  # nothing stands there, which is null
-        colon = text.index(":", key.end_mark.index) + 1
-        return f"{text[:colon]} {new}{text[colon:]}"
+        start = stop = text.index(":", key.end_mark.index) + 1
+        new = f" {new}"
     behind = "\n" if text[start:stop].endswith("\n") else ""  # a block of lines
+    if blanks := re.match(r" +(?=#)", text[stop:]):  # the comment stays in its column where it can
+        stop += len(blanks[0])
+        behind = " " * max(1, stop - start - len(new))
     return text[:start] + new + behind + text[stop:]
 
 

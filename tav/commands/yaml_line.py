@@ -1,6 +1,7 @@
 """Values as YAML on one line."""
 
 import io
+import json
 from typing import Any
 
 
@@ -8,13 +9,28 @@ def in_yaml(value: Any) -> str:
     """A value on one line, plain where YAML reads a plain text as the same text."""
     if value is None or value == {}:
         return "null" if value is None else "{}"
-    return _as_ruamel(value) if value.isprintable() else quoted(value)
+    if isinstance(value, int | float):
+        return _number(value)
+    return _as_ruamel(value) if value and value.isprintable() else quoted(value)
+
+
+def _number(value: float) -> str:
+    """As JSON has it, but with a point, without which YAML 1.1 takes 3e-05 for a text."""
+    digits, _, exponent = json.dumps(value).partition("e")
+    if not exponent or value in (True, False):
+        return json.dumps(value)
+    return f"{digits}{'' if '.' in digits else '.0'}e{int(exponent)}"
+
+
+def in_braces(value: Any) -> str:
+    """A value within braces, where commas and brackets say something."""
+    plain = in_yaml(value)
+    return quoted(value) if isinstance(value, str) and (plain != value or set(value) & set(",[]{}:?#")) else plain
 
 
 def inline(name: str, values: dict[str, Any]) -> str:
     """An entry of a mapping in braces."""
-    fields = ", ".join(f"{k}: {quoted(v) if isinstance(v, str) else in_yaml(v)}" for k, v in values.items())
-    return f"{quoted(name)}: {{{fields}}}"
+    return f"{in_braces(name)}: {{{', '.join(f'{field}: {in_braces(value)}' for field, value in values.items())}}}"
 
 
 def quoted(value: str) -> str:

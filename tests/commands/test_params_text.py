@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from tav.commands.init import for_real_weights
 from tav.commands.params_text import add_entries, parse, read_text, remove_entries, set_value, write_text
-from tav.commands.yaml_line import in_yaml, quoted
+from tav.commands.yaml_line import in_braces, in_yaml, quoted
 from tav.params import UserError
 
 SHIPPED = (Path(__file__).parents[2] / "params.yaml").read_text()
@@ -44,6 +45,13 @@ def test_new_lines_only_and_above_the_comment_of_the_next_section() -> None:
     assert remove_entries(remove_entries(after, "edits", ["dog--fox"]), "videos", ["dog"]) == SHIPPED
 
 
+def test_a_new_project_without_videos() -> None:
+    text = for_real_weights(SHIPPED)
+    changes = difference(text, with_dog(text))
+    assert [line for line in changes if line[0] == "-"] == ["- videos: {}\n", "- edits: {}\n"]
+    assert "    tune: {}\nedits:\n  dog--fox:\n    video: dog\n    prompt: a fox\n\n# How to make it" in with_dog(text)
+
+
 CAT = "videos:\n  cat: {path: c.mp4, caption: a cat, extract: {}, tune: {}}\n"
 FOX = "    video: dog\n    prompt: a fox\n"
 WAYS = {  # how `edits` may be written: before, and after an edit was added
@@ -70,7 +78,7 @@ WAYS = {  # how `edits` may be written: before, and after an edit was added
     ),
     "braces": (
         "edits: {a: {video: cat, prompt: b},}  # x\n",
-        'edits: {a: {video: cat, prompt: b}, "dog--fox": {video: "dog", prompt: "a fox"},}  # x\n',
+        "edits: {a: {video: cat, prompt: b}, dog--fox: {video: dog, prompt: a fox},}  # x\n",
     ),
 }
 
@@ -131,7 +139,7 @@ def test_removing_one_leaves_the_others(name: str) -> None:
 def test_a_caption_is_replaced_where_it_stands(old: str) -> None:
     text = CAT.replace("{path: c.mp4, caption: a cat, ", "\n    path: c.mp4\n    caption: OLD\n    ")
     text = text.replace("extract: {}, tune: {}}", "extract: {}\n    tune: {}").replace("OLD", old)
-    after = set_value(text + "edits: {}\n" + REST, "videos", "cat", "caption", "no: cat")
+    after = set_value(text + "edits: {}\n" + REST, ("videos", "cat", "caption"), "no: cat")
     assert parse(after)["videos"]["cat"]["caption"] == "no: cat"
     assert "    caption: 'no: cat'" in after
     assert after.endswith("    extract: {}\n    tune: {}\nedits: {}\n" + REST)
@@ -154,7 +162,7 @@ def test_words_of_yaml_stay_texts(value: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_one_line_and_comes_back(value: str) -> None:
-    for line in (f"{{x: {quoted(value)}}}", f"x: {in_yaml(value)}"):
+    for line in (f"{{x: {in_braces(value)}}}", f"{{x: {quoted(value)}}}", f"x: {in_yaml(value)}"):
         assert YAML(typ="safe", pure=True).load(line) == {"x": value}
         assert "\n" not in line
 
@@ -171,3 +179,35 @@ def test_a_link_stays_a_link_and_the_mode_stays(tmp_path: Path, monkeypatch: pyt
     assert kept.read_text() == with_dog(SHIPPED)
     assert kept.stat().st_mode & 0o777 == 0o640
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept.yaml", "project"]
+
+
+@pytest.mark.parametrize(
+    ("names", "value", "line"),
+    [
+        (("tune", "learning_rate"), 1e-05, "  learning_rate: 1.0e-5            # of the query projections"),
+        (
+            ("edit", "strength"),
+            1.0,
+            "  strength: 1.0                    # share of the schedule that is denoised; 1.0 as in the paper",
+        ),
+        (
+            ("extract", "stride"),
+            None,
+            "  stride: null                     # ... or every n-th frame. Both null: every frame",
+        ),
+        (
+            ("compute", "compile"),
+            True,
+            "  compile: true                    # torch.compile: minutes of compiling first; "
+            "gains next to nothing on a CPU",
+        ),
+        (
+            ("caption", "model", "hub_id"),
+            "a/b",
+            "  model: {path: models/emoji-world/blip2, hub_id: a/b, revision: null}",
+        ),
+    ],
+)
+def test_a_setting_is_set_where_it_stands(names: tuple[str, ...], value: Any, line: str) -> None:
+    added = [change for change in difference(SHIPPED, set_value(SHIPPED, names, value)) if change[0] == "+"]
+    assert added == [f"+ {line}\n"]
