@@ -13,7 +13,11 @@ from tav.video.opening import open_media
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
+
+
+WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,10 @@ def decode(path: Path, container: "InputContainer", stream: "VideoStream") -> It
     """The frames in order. Raises UserError at the first damage that the decoder can tell."""
     import av
 
-    time = 0.0
+    time, decoder = 0.0, _decoder(stream)
     try:
         for packet in container.demux(stream):
-            frames = packet.decode()
+            frames = decoder.decode(packet)
             if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
                 raise UserError(_damaged(path, time, "bytes are missing"))
             for frame in frames:
@@ -64,6 +68,19 @@ def decode(path: Path, container: "InputContainer", stream: "VideoStream") -> It
                 yield frame
     except av.FFmpegError as error:
         raise UserError(_damaged(path, time, error.strerror)) from None
+
+
+def _decoder(stream: "VideoStream") -> "VideoCodecContext":
+    """The stream's own; for transparent VP8 and VP9 libvpx, for FFmpeg's own decoders lose what is transparent."""
+    import av
+
+    own = stream.codec_context
+    told = {key.lower(): value for key, value in stream.metadata.items()}  # FFmpeg writes it large and small
+    if told.get("alpha_mode") != "1" or own.name not in WITH_ALPHA:
+        return own
+    decoder: VideoCodecContext = av.CodecContext.create(WITH_ALPHA[own.name], "r")
+    decoder.extradata = own.extradata
+    return decoder
 
 
 def demux(path: Path) -> Packets:

@@ -76,19 +76,33 @@ def write_gif(path: Path, frames: np.ndarray, fps: float) -> None:
     """A GIF that plays for ever, with one palette for all frames, so that colours don't flicker.
 
     GIF counts in 1/100 s: single frames are a little longer or shorter, the whole lasts as long as it should.
+    Browsers slow down what is faster than 50 frames a second, so frames beyond that are left out.
     frames: uint8 (f h w 3), RGB. Raises ValueError.
     """
     from PIL import Image
 
     _check(frames, fps)
-    ends = [round(100 * i / fps) for i in range(len(frames) + 1)]
-    milliseconds = [max(2, end - start) * 10 for start, end in pairwise(ends)]  # browsers slow down what is faster
+    starts, milliseconds = _gif_times(len(frames), fps)
+    frames = frames[starts]
     step = math.isqrt(frames[..., 0].size // 32_768) + 1  # k-means takes a second for each 300,000 pixels
     some = frames[:, ::step, ::step]
     palette = Image.fromarray(some.reshape(-1, *some.shape[2:])).quantize(256, kmeans=1)
     pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     with atomic(path) as fresh:
         pictures[0].save(fresh, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+
+
+def _gif_times(num_frames: int, fps: float) -> tuple[list[int], list[int]]:
+    """Which frames are kept, and for how many milliseconds each is shown: 20 at least."""
+    end = max(2, round(100 * num_frames / fps))  # 1/100 s
+    kept: list[int] = []
+    begins: list[int] = []
+    for i in range(num_frames):
+        begin = round(100 * i / fps)
+        if not kept or (begin - begins[-1] >= 2 and end - begin >= 2):
+            kept.append(i)
+            begins.append(begin)
+    return kept, [10 * (after - before) for before, after in pairwise([*begins, end])]
 
 
 def write_contact_sheet(path: Path, rows: Sequence[np.ndarray], labels: Sequence[str], max_side: int = 256) -> None:

@@ -3,11 +3,12 @@
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from make_video import make_video, moving_frames, psnr
 
-from tav.video import probe, read_frames
+from tav.video import frame_times, probe, read_frames
 
 CASES = Path(__file__).parents[1] / "cases"
 EIGHT = {  # what a pixel's (x, y) becomes -> degrees counter-clockwise, then mirrored
@@ -61,3 +62,34 @@ def test_a_mirrored_video() -> None:
     right, left = frame[4, -5], frame[-5, 4]
     assert right[0] - right[2] > 100
     assert left[2] - left[0] > 100
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx"])
+@pytest.mark.parametrize("suffix", ["webm", "mkv"])
+def test_transparent_vp8_and_vp9_are_shown_on_white(codec: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"v.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=8, options={"auto-alt-ref": "0"})
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        for _ in range(4):
+            picture = np.zeros((96, 128, 4), np.uint8)
+            picture[32:64, 32:64] = (255, 0, 0, 255)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format="yuva420p")))
+        container.mux(stream.encode(None))
+    on_white(read_frames(path, [0, 3]))
+
+
+def on_white(frames: np.ndarray) -> None:
+    """A red square on nothing."""
+    assert (frames[:, [0, -1], :][:, :, [0, -1]] > 250).all()
+    red = (frames[..., 0] > 200) & (frames[..., 1] < 60)
+    assert red.any(axis=(1, 2)).all()
+    assert not (frames.max(axis=-1) < 100).any()
+
+
+def test_a_transparent_video() -> None:
+    path = CASES / "transparent-vp9.webm"
+    frames = read_frames(path, range(probe(path).num_frames or 0))
+    assert list(frame_times(path)) == pytest.approx([i / 8 for i in range(6)])
+    on_white(frames)

@@ -88,6 +88,25 @@ def test_no_sound_to_take(tmp_path: Path) -> None:
     assert not (tmp_path / "v.mp4").exists()
 
 
+@pytest.mark.parametrize("fps", [1, 8, 24, 29.97, 40, 49, 50, 51, 60, 99, 100, 120, 240, 1000])
+@pytest.mark.parametrize("num_frames", [1, 2, 17, 48])
+def test_what_is_written_lasts_as_long_at_any_rate(num_frames: int, fps: float, tmp_path: Path) -> None:
+    frames = moving_frames(num_frames, 32, 32)
+    write_gif(tmp_path / "v.gif", frames, fps)
+    with Image.open(tmp_path / "v.gif") as gif:
+        shown = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            shown.append(gif.info["duration"])
+    assert sum(shown) == pytest.approx(max(20, 1000 * num_frames / fps), abs=5.1)
+    assert min(shown) >= 20
+    assert len(shown) == num_frames or fps > 50
+    write_mp4(tmp_path / "v.mp4", frames, fps)
+    info = probe(tmp_path / "v.mp4")
+    assert info.num_frames == num_frames
+    assert info.duration == pytest.approx(num_frames / fps, rel=0.01) or num_frames == 1
+
+
 def test_gif(tmp_path: Path) -> None:
     frames = moving_frames(9)
     write_gif(tmp_path / "v.gif", frames, 8)
