@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 from tav.complaints import one_line
 from tav.params import UserError
@@ -65,12 +67,26 @@ def run(targets: list[str], jobs: int | None = None) -> int:
     if all(need == "up to date" for need in needs):
         print(f"all {len(needs)} stages are up to date")
         return 0
+    check_prefects_home()
     from flows.pipeline import pipeline, reach_server
 
     reach_server()
     state = pipeline(targets, jobs, return_state=True)
     print(state.message or "", file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
+
+
+def check_prefects_home() -> None:
+    """Prefect writes there, and without it its server fails in thousands of lines. Raises UserError."""
+    home = os.environ.get("PREFECT_HOME", "~/.prefect")
+    try:
+        place = Path(home).expanduser()
+        place.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place).close()
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows where ~ is
+        raise UserError(
+            f"Prefect's folder {home} can't be written ({error}): set PREFECT_HOME to a folder that can"
+        ) from None
 
 
 def _count(text: str) -> int:

@@ -1,6 +1,5 @@
 """dvc.yaml's graph: its stages in order, what DVC finds stale, and `meta:` of a stage. Asks DVC, starts nothing."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tav.complaints import quoted
+from tav.complaints import nearest, quoted
 from tav.params import UserError
 
 Need = Literal["up to date", "stale", "maybe"]
@@ -54,6 +53,8 @@ def read(targets: Iterable[str] = ()) -> list[Stage]:
     """
     with _asked() as dvc, dvc.repository() as repo:
         graph = dvc.graph(repo)
+        if all(name.endswith(".dvc") for name in graph):
+            raise UserError("dvc.yaml has no stages: take it back from git, or `tav upgrade` writes it anew")
         upstream = {name: node.upstream for name, node in graph.items()}
         needed = _closure(_chosen(list(upstream), list(targets)), upstream)
         status = dvc.status(repo, sorted(needed) if len(needed) < len(upstream) else None)
@@ -81,11 +82,10 @@ def needs(stages: Sequence[Stage]) -> dict[str, Need]:
 def _chosen(names: list[str], targets: list[str]) -> list[str]:
     """The names that the targets mean. All, when there are no targets."""
     groups = {name.partition("@")[0] for name in names}
+    known = dict.fromkeys([*sorted(groups), *names])
     for target in targets:
         if target not in groups and target not in names:
-            near = difflib.get_close_matches(target, [*names, *sorted(groups)], n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(groups)) or 'none'}"
-            raise UserError(f"dvc.yaml has no stage {target!r}; {hint}")
+            raise UserError(f"dvc.yaml has no stage {quoted(target)}{nearest(target, known)}")
     return [name for name in names if not targets or name in targets or name.partition("@")[0] in targets]
 
 
@@ -138,5 +138,7 @@ def _asked() -> Iterator[ModuleType]:
     except dvc_api.LockError as error:
         blocker = " ".join(str(error).partition("\n\n")[0].split())
         raise UserError(f"another DVC is at work in this folder: wait for it, or stop it first ({blocker})") from None
-    except dvc_api.DvcException as error:
-        raise UserError(f"DVC can't read the project: {' '.join(str(error).split())}") from None
+    except (dvc_api.DvcException, OSError, RecursionError) as error:
+        text = " ".join(str(error).split())
+        cure = "; take it back from git, or delete it: `dvc repro` makes it again from the cache" * ("dvc.lock" in text)
+        raise UserError(f"DVC can't read the project: {text}{cure}") from None

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from flow_project import sh
 
 from flows import dag
 from flows.dag import Meta
@@ -107,6 +108,46 @@ def test_what_dvc_cannot_read_is_one_line(done_project: Path) -> None:
     with pytest.raises(UserError, match=r"DVC can't read the project: .*dvc\.yaml") as error:
         dag.read()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("dvc.lock", "", "dvc.lock"),
+        ("dvc.lock", "null\n", "delete it: `dvc repro` makes it again"),
+        ("dvc.lock", "just words\n", "dvc.lock"),
+        ("dvc.lock", "schema: '2.0'\nstages: &a {last: *a}\n", "delete it"),
+        ("dvc.lock", "<<<<<<< HEAD\nschema: '2.0'\n", "delete it"),
+        ("dvc.lock", "\0", "dvc.lock"),
+        ("dvc.yaml", "", "dvc.yaml has no stages"),
+        ("dvc.yaml", "params: [params.yaml]\n", "dvc.yaml has no stages"),
+        ("dvc.yaml", "stages: {}\n", "dvc.yaml has no stages"),
+        ("dvc.yaml", "stages:\n", "dvc.yaml"),
+        ("dvc.yaml", "stages: &a {last: *a}\n", "dvc.yaml"),
+        ("params.yaml", "videos: &a {a: *a}\n", "recursion"),
+    ],
+)
+def test_a_damaged_file_is_one_line(done_project: Path, file: str, content: str, said: str) -> None:
+    Path(file).write_text(content)
+    with pytest.raises(UserError) as error:
+        dag.read()
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_a_long_target_is_not_told_whole(done_project: Path) -> None:
+    with pytest.raises(UserError, match="no stage") as error:
+        dag.read(["x" * 100_000])
+    assert len(str(error.value)) < 300
+
+
+def test_without_its_lock_a_project_comes_back_from_the_cache(done_project: Path) -> None:
+    """What the error advises for a damaged dvc.lock."""
+    Path("dvc.lock").unlink()
+    sh(sys.executable, "-m", "dvc", "repro", "-q")
+    assert not Path("ran.txt").exists()
+    assert set(needs().values()) == {"up to date"}
 
 
 def test_outside_of_a_dvc_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,20 @@ def test_a_bad_params_file_is_one_line(done_project: Path) -> None:
     assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"HOME": "/proc/nobody"}, "Prefect's folder ~/.prefect can't be written"),
+        ({"PREFECT_HOME": "stage.py/below"}, "Prefect's folder stage.py/below can't be written"),
+        ({"HOME": f"{__file__}/below"}, "DVC can't read the project"),
+    ],
+)
+def test_a_home_that_cannot_be_written_is_one_line(fresh_project: Path, env: dict[str, str], said: str) -> None:
+    told, _ = flow("first", **env).communicate(timeout=100)
+    assert told.startswith(f"error: {said}")
+    assert told.count("\n") == 1
+
+
 def test_each_stage_has_a_key_of_its_own_on_prefects_page() -> None:
     from flows.pipeline import artifact_key
 
