@@ -22,6 +22,7 @@ UNSAID: dict[str, Any] = {
     "extract.stride": None,
     "extract.size": 512,
     "extract.fit": "stretch",
+    "extract.reader": "decord",
     "caption.model.hub_id": None,
     "caption.model.revision": None,
     "caption.max_new_tokens": 30,
