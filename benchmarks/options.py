@@ -142,8 +142,8 @@ def main() -> None:
     sizes, videos, steps = ([32], 1, 5) if asked.quick else (asked.pixels, asked.videos, settings.tune.steps)
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"TORCHINDUCTOR_CACHE_DIR": folder, "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # compile all of it
-        names = usable(settings.base.source, list(dict.fromkeys(["none", *asked.options])))
-        gains = [row for pixels in sizes for row in gain(settings.base.source, pixels, names, asked.repeats)]
+        names = usable(settings.base.place, list(dict.fromkeys(["none", *asked.options])))
+        gains = [row for pixels in sizes for row in gain(settings.base.place, pixels, names, asked.repeats)]
         losses = loss(names, settings, videos, steps) if videos else {}
     for name, figures in losses.items():
         print(f"{name:>14}:  ", "  ".join(f"{key} {value:.4g}" for key, value in figures.items()))

@@ -28,12 +28,12 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
         device = best_device()
         dtype = dtype_of(compute, device)
         pipe = load_pipeline(
-            base.source, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=device
+            base.place, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=device
         )
         if tuned is None:
             inflate(pipe.unet, seed=seed)
         else:
-            load_tuned_weights(pipe.unet, tuned, base=identity(base.source, base.revision, loras=base.fused))
+            load_tuned_weights(pipe.unet, tuned, base=identity(base.place, base.revision, loras=base.fused))
         _set_up(pipe.unet, compute, dtype)
     return pipe
 

@@ -121,6 +121,11 @@ class Base(Model):
     """LoRAs that are added to the weights before tuning."""
 
     @property
+    def place(self) -> str:
+        """As the model's code takes it: only what begins with `hub:` asks the hub."""
+        return f"hub:{self.hub_id}" if self.hub_id else self.path
+
+    @property
     def fused(self) -> list[tuple[str, float]]:
         """The LoRAs as the model's code takes them."""
         return [(lora.path, lora.scale) for lora in self.loras]

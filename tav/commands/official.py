@@ -22,7 +22,7 @@ def import_weights(params: Params, unet_folder: Path, out: Path) -> None:
     pipe, base = open_base(params), params.base
     with told():
         import_official(pipe.unet, unet_folder)
-        bound_to = identity(base.source, base.revision, loras=base.fused)
+        bound_to = identity(base.place, base.revision, loras=base.fused)
         save_tuned_weights(pipe.unet, out, base=bound_to, dtype=DTYPES[params.tune.save_precision])
 
 

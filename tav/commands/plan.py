@@ -23,7 +23,7 @@ def print_plan(params: Params) -> None:
 
     on, base = machine(), params.base
     with told():
-        pipe = load_shapes(base.source, revision=base.revision, config=base.config)
+        pipe = load_shapes(base.place, revision=base.revision, config=base.config)
     speed = measure_speed(on.device, dtype_of(params.compute, on.device))
     known: dict[Work, tuple[Savings, Expectation] | TooMuch] = {}
     table = Table(title=f"On {on.device} with {on.memory / GB:.1f} GB, {precision_of(params.compute, on.device)}")

@@ -11,12 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
+from tav.model.loras import fuse_lora, lora_files
+from tav.model.weight_files import check_floats, check_folder, check_loaded, files_of, variant_of
+
+HUB = "hub:"
+"""What a source on the Hugging Face hub begins with, as in "hub:owner/name". All else is a path, and asks no hub."""
 COMPONENTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 KINDS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SINGLE_FILE_KINDS = {"v1": KINDS[0], "v2": KINDS[0], "xl_base": KINDS[1]}
-UNET_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*-of-*.safetensors")
-UNET_PICKLE = ("diffusion_pytorch_model.bin", "diffusion_pytorch_model-*-of-*.bin")
 EXPECTED = "expected Stable Diffusion 1, 2 or XL, text to image"
 
 
@@ -31,19 +35,17 @@ class BaseIdentity:
     """Of the UNet's weight files (of a single-file checkpoint: of the file), and of LoRAs with their scales."""
 
 
-def identity(
-    path_or_hub_id: str, revision: str | None = None, *, loras: Sequence[tuple[str, float]] = ()
-) -> BaseIdentity:
+def identity(source: str, revision: str | None = None, *, loras: Sequence[tuple[str, float]] = ()) -> BaseIdentity:
     """What the tuned weights of this base will be bound to. Reads the UNet's weight files once, loads nothing."""
-    commit, files = _unet_files(path_or_hub_id, revision)
+    commit, files = _unet_files(source, revision)
     digests = [_sha256(file) for file in files]
-    digests += [f"{_sha256(file)} {scale!r}" for path, scale in loras for file in _lora_files(path)]
+    digests += [f"{_sha256(file)} {scale!r}" for path, scale in loras for file in lora_files(path)]
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return BaseIdentity(path_or_hub_id, commit, whole)
+    return BaseIdentity(source.removeprefix(HUB), commit, whole)
 
 
 def load_pipeline(
-    path_or_hub_id: str,
+    source: str,
     *,
     revision: str | None = None,
     dtype: torch.dtype = torch.float32,
@@ -55,13 +57,14 @@ def load_pipeline(
     """A diffusers pipeline of Stable Diffusion 1, 2 or XL, with a DDIM scheduler and without a safety checker.
 
     Args:
-        path_or_hub_id: a folder, a hub id, or a single .safetensors file.
+        source: a folder, a single .safetensors file, or "hub:owner/name". A path is never asked for on the hub.
         revision: branch, tag or commit on the hub.
         dtype: of the UNet and the text encoders. The VAE, which runs once, stays float32.
         device: of all weights.
-        loras: (file, folder or hub id; scale), fused into the weights.
+        loras: (a .safetensors file, or a folder with one; scale), fused into the weights.
         components: what to load; the others are None in the pipeline.
-        config: for a single file, a folder or hub id with the model's configuration. None: diffusers guesses it.
+        config: for a single file, a folder or "hub:owner/name" with the model's configuration.
+            None: that of its kind, from the hub.
 
     Raises:
         FileNotFoundError: neither a path nor a model on the hub.
@@ -70,24 +73,22 @@ def load_pipeline(
     import diffusers
 
     _quiet()
-    file = _is_single_file(path_or_hub_id)
-    kind = _single_file_kind(Path(path_or_hub_id)) if file else _folder_kind(path_or_hub_id, revision)
+    file = _is_single_file(source)
+    kind = _single_file_kind(Path(source)) if file else _folder_kind(source, revision)
     pipeline_class = getattr(diffusers, kind)
     modules, options = pipeline_class._get_signature_keys(pipeline_class)
     settings: dict[str, Any] = {"dtype": torch.float32} | {name: None for name in modules if name not in components}
     settings |= {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
     if file:
-        pipe = _from_single_file(pipeline_class, path_or_hub_id, config, settings)
+        pipe = _from_single_file(pipeline_class, source, config, settings)
     else:
-        pipe = pipeline_class.from_pretrained(path_or_hub_id, revision=revision, **settings)
+        pipe = _from_folder(pipeline_class, source, revision, settings, components)
     if pipe.unet is not None and pipe.unet.config.in_channels != pipe.unet.config.out_channels:
-        raise ValueError(f"{path_or_hub_id} has a UNet of {pipe.unet.config.in_channels} input channels; {EXPECTED}")
+        raise ValueError(f"{source} has a UNet of {pipe.unet.config.in_channels} input channels; {EXPECTED}")
     if pipe.scheduler is not None:
         pipe.scheduler = ddim_scheduler(pipe.scheduler)
     for path, scale in loras:
-        pipe.load_lora_weights(path)
-        pipe.fuse_lora(lora_scale=scale)
-        pipe.unload_lora_weights()
+        fuse_lora(pipe, path, scale)
     for module in (pipe.unet, pipe.text_encoder, getattr(pipe, "text_encoder_2", None)):
         if module is not None:
             module.to(dtype)  # only now: LoRAs are added in float32
@@ -95,7 +96,7 @@ def load_pipeline(
     return pipe.to(device)
 
 
-def load_shapes(path_or_hub_id: str, *, revision: str | None = None, config: str | None = None) -> Any:
+def load_shapes(source: str, *, revision: str | None = None, config: str | None = None) -> Any:
     """The models of a pipeline (unet, vae, text_encoder, text_encoder_2) without their weights: meta tensors.
 
     Reads and downloads configurations only. Arguments and errors as for `load_pipeline`; a single file needs `config`.
@@ -104,19 +105,20 @@ def load_shapes(path_or_hub_id: str, *, revision: str | None = None, config: str
     from transformers import CLIPTextConfig, CLIPTextModel
 
     _quiet()
-    if _is_single_file(path_or_hub_id):
+    if _is_single_file(source):
         if config is None:
-            raise ValueError(f"{path_or_hub_id} is a single file: its sizes need base.config, a folder or hub id")
-        path_or_hub_id, revision = config, None
-    kind, place = _folder_kind(path_or_hub_id, revision), {"revision": revision}
+            raise ValueError(f"{source} is a single file: its sizes need base.config, a folder or hub id")
+        source, revision = config, None
+    kind, place = _folder_kind(source, revision), _place(source, revision)
+    name_or_path = place.pop("pretrained_model_name_or_path")
     encoders = ["text_encoder", "text_encoder_2"] if kind == KINDS[1] else ["text_encoder"]
     with torch.device("meta"):
         models = {
-            name: model.from_config(model.load_config(path_or_hub_id, subfolder=name, **place))
+            name: model.from_config(model.load_config(name_or_path, subfolder=name, **place))
             for name, model in {"unet": UNet2DConditionModel, "vae": AutoencoderKL}.items()
         }
         for name in encoders:
-            models[name] = CLIPTextModel(CLIPTextConfig.from_pretrained(path_or_hub_id, subfolder=name, **place))
+            models[name] = CLIPTextModel(CLIPTextConfig.from_pretrained(name_or_path, subfolder=name, **place))
     return SimpleNamespace(**models)
 
 
@@ -151,23 +153,28 @@ def _is_single_file(path: str) -> bool:
     return Path(path).is_file()
 
 
-def _folder_kind(path_or_hub_id: str, revision: str | None) -> str:
+def _place(source: str, revision: str | None) -> dict[str, Any]:
+    """A source as `from_pretrained` takes it."""
+    if source.startswith(HUB):
+        return {"pretrained_model_name_or_path": source.removeprefix(HUB), "revision": revision}
+    return {"pretrained_model_name_or_path": source, "local_files_only": True}
+
+
+def _folder_kind(source: str, revision: str | None) -> str:
     from diffusers import DiffusionPipeline
 
-    if Path(path_or_hub_id).is_dir() and not (Path(path_or_hub_id) / "model_index.json").is_file():
-        raise ValueError(f"{path_or_hub_id} holds {_contents(Path(path_or_hub_id))}; {EXPECTED} (a model_index.json)")
+    if not source.startswith(HUB) and not Path(source).is_dir():
+        raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is a hub_id")
+    if Path(source).is_dir() and not (Path(source) / "model_index.json").is_file():
+        raise ValueError(f"{source} holds {_contents(Path(source))}; {EXPECTED} (a model_index.json)")
     try:
-        kind = str(DiffusionPipeline.load_config(path_or_hub_id, revision=revision)["_class_name"])
+        kind = str(DiffusionPipeline.load_config(**_place(source, revision))["_class_name"])
     except OSError as error:
-        raise FileNotFoundError(
-            f"{path_or_hub_id}: no such folder, and not found on the hub ({_line(error)})"
-        ) from error
+        raise _not_found(source, error) from error
     if kind == "TuneAVideoPipeline":
-        raise ValueError(
-            f"{path_or_hub_id} is an output of the official code: give its base, and import its unet folder"
-        )
+        raise ValueError(f"{source} is an output of the official code: give its base, and import its unet folder")
     if kind not in KINDS:
-        raise ValueError(f"{path_or_hub_id} is a {kind}; {EXPECTED} ({' or '.join(KINDS)})")
+        raise ValueError(f"{source} is a {kind}; {EXPECTED} ({' or '.join(KINDS)})")
     return kind
 
 
@@ -197,65 +204,84 @@ def _single_file_kind(path: Path) -> str:
     return SINGLE_FILE_KINDS[kind]
 
 
-def _from_single_file(pipeline_class: Any, path: str, config: str | None, settings: dict[str, Any]) -> Any:
-    if config is not None and Path(config).is_dir():
-        _folder_kind(config, None)
+def _from_folder(
+    pipeline_class: Any, source: str, revision: str | None, settings: dict[str, Any], components: Collection[str]
+) -> Any:
+    """From a folder or the hub, of safetensors alone."""
+    local = not source.startswith(HUB)
+    variant = variant_of(Path(source), components) if local else None
     try:
-        return pipeline_class.from_single_file(path, config=config, **settings)
-    except (OSError, ValueError) as error:
+        pipe = pipeline_class.from_pretrained(
+            **_place(source, revision), **settings, variant=variant, use_safetensors=True
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{source} can't be loaded: {_line(error)}") from error
+    if local:
+        check_folder(Path(source), pipe, variant)
+    else:
+        check_loaded(source, pipe)
+    return pipe
+
+
+def _from_single_file(pipeline_class: Any, path: str, config: str | None, settings: dict[str, Any]) -> Any:
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
+    if config is not None:
+        _folder_kind(config, None)
+    where = None if config is None else config.removeprefix(HUB)
+    check_floats(Path(path))
+    try:
+        pipe = pipeline_class.from_single_file(path, config=where, **settings)
+    except SingleFileComponentError as error:
+        raise ValueError(f"{path} is not a whole model: {_line(error)}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"{path} can't be loaded with the configuration of {config or 'the hub (base.config is null)'}: "
             f"set base.config to a folder or hub id of this kind of model ({_line(error)})"
         ) from error
+    check_loaded(path, pipe)
+    return pipe
 
 
-def _unet_files(path_or_hub_id: str, revision: str | None) -> tuple[str | None, list[Path]]:
+def _unet_files(source: str, revision: str | None) -> tuple[str | None, list[Path]]:
     """The commit, on the hub, and the files that `load_pipeline` reads the UNet from."""
-    if _is_single_file(path_or_hub_id):
-        return None, [Path(path_or_hub_id)]
-    commit, folder = None, Path(path_or_hub_id)
-    if not folder.is_dir():
-        folder = _download_unet(path_or_hub_id, revision)
-        commit = folder.name
-    for patterns in (UNET_WEIGHTS, UNET_PICKLE):
-        if files := sorted(file for pattern in patterns for file in (folder / "unet").glob(pattern)):
-            return commit, files
-    raise FileNotFoundError(f"{path_or_hub_id} has no unet/{UNET_WEIGHTS[0]}; {EXPECTED}")
+    if _is_single_file(source):
+        return None, [Path(source)]
+    if source.startswith(HUB):
+        folder = _download_unet(source.removeprefix(HUB), revision)
+        return folder.name, list(files_of(folder, "unet", None))
+    if not Path(source).is_dir():
+        raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is a hub_id")
+    return None, list(files_of(Path(source), "unet", variant_of(Path(source), COMPONENTS)))
 
 
 def _download_unet(hub_id: str, revision: str | None) -> Path:
+    """The folder in the hub's cache, with the UNet's weights: its name is the commit."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    for patterns in (UNET_WEIGHTS, UNET_PICKLE):
-        wanted = [f"unet/{pattern}" for pattern in patterns]
-        try:
-            folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
-        except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-            raise _not_found(hub_id, error) from error
-        if any((folder / "unet").glob("diffusion_pytorch_model*")):
-            break
+    wanted = ["unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model-*-of-*.safetensors"]
+    try:
+        folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise _not_found(hub_id, error) from error
+    if not any(files_of(folder, "unet", None)):
+        raise FileNotFoundError(f"{hub_id} has no {wanted[0]}; {EXPECTED}, in safetensors")
     return folder
 
 
-def _lora_files(path: str) -> list[Path]:
-    if Path(path).is_file():
-        return [Path(path)]
-    if files := sorted(Path(path).glob("*.safetensors")):
-        return files
-    raise FileNotFoundError(f"LoRA {path}: no such .safetensors file, nor a folder with one")
-
-
 def _sha256(file: Path) -> str:
-    blob = file.resolve().name
-    if re.fullmatch("[0-9a-f]{64}", blob):
-        return blob  # the hub's cache names a file by its hash
+    blob = file.resolve()
+    if file.is_symlink() and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
+        return blob.name  # the hub's cache names a file by its hash
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _not_found(path_or_hub_id: str, error: Exception) -> FileNotFoundError:
-    return FileNotFoundError(f"{path_or_hub_id}: no such folder, and not found on the hub ({_line(error)})")
+def _not_found(source: str, error: Exception) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"{source.removeprefix(HUB)}: not found on the hub, nor in its cache here ({_line(error)})"
+    )
 
 
 def _line(error: Exception) -> str:

@@ -101,7 +101,7 @@ def _write(params: Params, key: str, unet: Any, caption: str, of_model: "TuneSet
     save_tuned_weights(
         unet,
         artifact("tune", key, "weights.safetensors"),
-        base=identity(base.source, base.revision, loras=base.fused),
+        base=identity(base.place, base.revision, loras=base.fused),
         dtype=DTYPES[settings.save_precision],
         metadata={"prompt": caption},
     )

@@ -10,7 +10,7 @@ from tiny_bases import LORA, tiny_lora, tiny_sdxl, tiny_single_file, tiny_stable
 
 from tav.model.ddim import predict_noise
 from tav.model.inflation import inflate
-from tav.model.pretrained import identity, load_pipeline
+from tav.model.pretrained import identity, load_pipeline, load_shapes
 
 
 def test_loads_what_is_asked_for(sd_folder):
@@ -68,8 +68,10 @@ def test_identity_is_of_the_unets_weights(sd_folder, tmp_path):
 
 @pytest.mark.parametrize("what", [load_pipeline, identity])
 def test_nothing_there(what, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder, and not found on the hub"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder or \.safetensors file; .* hub_id"):
         what(str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="owner/nowhere: not found on the hub, nor in its cache here"):
+        what("hub:owner/nowhere")
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors: no such file"):
         what(str(tmp_path / "model.safetensors"))
 
@@ -120,3 +122,16 @@ def test_a_single_file_without_a_configuration_that_fits(sd_folder, tmp_path):
             load_pipeline(path, config=config)
     with pytest.raises(ValueError, match="clip holds a CLIPModel"):
         load_pipeline(path, config=str(tiny_clip(tmp_path / "clip")))
+
+
+@pytest.mark.parametrize("what", [load_pipeline, identity, load_shapes])
+def test_a_path_asks_no_hub(what, monkeypatch):
+    """The name of a folder that is not there goes nowhere."""
+    asked = []
+    monkeypatch.setattr("socket.socket.connect", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        what("models/typo")
+    with pytest.raises(FileNotFoundError, match="no such"):
+        what("models/typo.safetensors")
+    assert not asked
