@@ -16,6 +16,7 @@ from tav.params import Reader, UserError
 from tav.video.by_decord import by_decord, checked
 from tav.video.container import decode, demux, open_video
 from tav.video.images import common_size, image_files, read_image
+from tav.video.interlace import deinterlaced
 from tav.video.picking import Picked
 from tav.video.shown import as_shown, display_matrix, is_mirrored, rotation
 from tav.video.sound import sound_stream
@@ -93,7 +94,7 @@ def shown_frames(path: Path, info: VideoInfo, reader: Reader = "av") -> Iterator
     other = by_decord(path) if reader == "decord" else None
     with open_video(path) as (container, stream):
         first = None
-        for i, frame in enumerate(decode(path, container, stream)):
+        for i, frame in enumerate(deinterlaced(decode(path, container, stream), stream)):
             time = frame.time if info.times == "told" and frame.time is not None else i / info.fps
             first = time if first is None else first
             picture = partial(as_shown, frame, stream)

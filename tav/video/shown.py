@@ -1,9 +1,10 @@
-"""A decoded frame as a player shows it: upright, with square pixels, transparent parts on white."""
+"""A decoded frame as a player shows it: upright, square pixels, transparent parts on white, HDR tone-mapped."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tav.video.hdr import is_hdr, tone_mapped
 from tav.video.images import over_white
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ Matrix = tuple[int, int, int, int]
 
 
 def as_shown(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray:
-    """uint8 (h w 3), RGB: square pixels, turned and mirrored by the metadata, transparent parts on white."""
+    """uint8 (h w 3), RGB: square pixels, turned and mirrored by the metadata, transparent parts on white, sRGB."""
     width = round(frame.width * (stream.sample_aspect_ratio or 1))
-    if any(component.is_alpha for component in frame.format.components):
+    if is_hdr(frame):
+        picture = tone_mapped(frame, width)
+    elif any(component.is_alpha for component in frame.format.components):
         picture = over_white(frame.to_ndarray(format="rgba", width=width))
     else:
         picture = frame.to_ndarray(format="rgb24", width=width)

@@ -1,9 +1,11 @@
 """What is decoded comes out as a player shows it."""
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.filter
 import numpy as np
 import pytest
 from make_video import make_video, moving_frames, psnr
@@ -93,3 +95,84 @@ def test_a_transparent_video() -> None:
     frames = read_frames(path, range(probe(path).num_frames or 0))
     assert list(frame_times(path)) == pytest.approx([i / 8 for i in range(6)])
     on_white(frames)
+
+
+@pytest.mark.parametrize("trc", [16, 18])
+@pytest.mark.parametrize(("nits", "level"), [(0, 0), (20, 88), (100, 186), (203, 226), (1000, 255)])
+def test_hdr_is_tone_mapped(trc: int, nits: float, level: int, tmp_path: Path) -> None:
+    """Grey of this many nits: up to half of white paper's light nothing changes, then it rolls off."""
+    frames = read_frames(hdr_video(tmp_path / "v.mp4", trc, (code_of(nits, trc),) * 3), [0])
+    assert np.abs(frames[0].astype(int) - level).max() <= 4
+
+
+@pytest.mark.parametrize("trc", [16, 18])
+def test_hdr_keeps_hue(trc: int, tmp_path: Path) -> None:
+    bright, dark = code_of(600, trc), code_of(2, trc)
+    frame = read_frames(hdr_video(tmp_path / "v.mp4", trc, (bright, dark, dark)), [0])[0]
+    assert frame[48, 64, 0] > 180
+    assert frame[48, 64, 1:].max() < 60
+
+
+def code_of(nits: float, trc: int) -> float:
+    """0 to 1: grey as PQ (ST 2084), or HLG on a screen of 1000 nits, has it."""
+    if trc == 16:
+        y = (nits / 10_000) ** (2610 / 16384)
+        return float(((3424 / 4096 + 2413 / 128 * y) / (1 + 2392 / 128 * y)) ** (2523 / 32))
+    scene = (nits / 1000) ** (1 / 1.2)
+    return float(np.sqrt(3 * scene) if scene <= 1 / 12 else 0.17883277 * np.log(12 * scene - 0.28466892) + 0.55991073)
+
+
+def hdr_video(path: Path, trc: int, rgb: tuple[float, float, float]) -> Path:
+    """One colour in 10 bits and BT.2020."""
+    r, g, b = rgb
+    y = 0.2627 * r + 0.678 * g + 0.0593 * b
+    planes = [64 + 876 * y, 512 + 896 * (b - y) / 1.8814, 512 + 896 * (r - y) / 1.4746]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace, context.color_range = trc, 9, 9, 1
+        frame = av.VideoFrame(128, 96, "yuv420p10le")
+        for plane, level in zip(frame.planes, planes, strict=True):
+            plane.update(np.full(plane.buffer_size // 2, round(level), np.uint16).tobytes())
+        frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = trc, 9, 9, 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_interlaced_video_has_no_combs(order: str, tmp_path: Path) -> None:
+    """A bar that moves from field to field: its edge is straight, at the place of the first field."""
+    path, first = tmp_path / "v.mp4", 0 if order == "tff" else 1
+    with av.open(str(path), "w") as container:
+        options = {"crf": "5", "flags": "+ilme+ildct"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        for i in range(10):
+            grey = np.full((144, 128), 128, np.uint8)
+            grey[:96] = 40
+            for field in (0, 1):
+                at = 8 * i + (0 if field == first else 4)
+                grey[field:96:2, at : at + 20] = 220
+            frame = av.VideoFrame.from_ndarray(grey, format="yuv420p")
+            frame.pts = i
+            container.mux(stream.encode(marked(frame, order)))
+        container.mux(stream.encode(None))
+    frames = read_frames(path, range(10)).astype(int)
+    assert list(frame_times(path)) == pytest.approx([i / 25 for i in range(10)])
+    for i in range(2, 9):
+        bar = frames[i, 8:-8, :, 0] > 128
+        assert (bar == bar[0]).all()
+        assert abs(int(np.argmax(bar[0])) - 8 * i) <= 1
+
+
+def marked(frame: av.VideoFrame, order: str) -> av.VideoFrame:
+    """The same, as interlaced with this field first."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 25)
+    )
+    graph.link_nodes(source, graph.add("setfield", f"mode={order}"), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
