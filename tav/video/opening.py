@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tav.params import UserError
+from tav.video.mp4_boxes import check_samples
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -22,7 +23,7 @@ DEMUXERS = (
 def open_media(path: Path) -> "Iterator[InputContainer]":
     """A file of pictures or sound. What it holds can't name another file to read: the one open file is all there is.
 
-    Raises UserError: no such file, empty, not of a kind that is read.
+    Raises UserError: no such file, empty, not of a kind that is read, more samples than can be.
     """
     import av
 
@@ -30,6 +31,7 @@ def open_media(path: Path) -> "Iterator[InputContainer]":
         raise UserError(f"no such video: {path}" + ("" if path.is_absolute() else f" in {Path.cwd()}"))
     if not path.stat().st_size:
         raise UserError(f"{path} is empty (0 bytes): copy or download it again")
+    check_samples(path)
     with path.open("rb") as file:
         try:
             container = av.open("fd:", options=_only(file.fileno()))
