@@ -116,7 +116,7 @@ class Base(Model):
     """The text-to-image model that is tuned."""
 
     config: Text | None = None
-    """Of a single file: a folder, or `hub:owner/name`, with the model's configuration. null: the hub's, for its kind."""
+    """Of a single file: a folder, or `hub:owner/name`, with the model's settings. null: the hub's, for its kind."""
     loras: tuple[Lora, ...] = Field(default=(), strict=False)
     """LoRAs that are added to the weights before tuning."""
 
