@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tav.model.tuned_weights import put_tensors, read_safetensors, write_safetensors
@@ -56,7 +57,10 @@ def fingerprint(settings: Any, tensors: Iterable[Tensor]) -> str:
 
 
 def save_checkpoint(run: Run, folder: Path, mark: str, *, keep: int) -> None:
-    """Write the run's state, atomically, and delete all but the last `keep` checkpoints."""
+    """Write the run's state, atomically, and delete all but this run's last `keep` checkpoints.
+
+    Those of another run stay until this one has a checkpoint of its own, and never count as its own.
+    """
     tensors: dict[str, Tensor] = {f"parameter.{name}": tensor.detach() for name, tensor in run.parameters.items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in _flat(state).items()}
@@ -67,19 +71,16 @@ def save_checkpoint(run: Run, folder: Path, mark: str, *, keep: int) -> None:
         "scaler": json.dumps(run.scaler.state_dict()),
     }
     write_safetensors(tensors, folder / f"step-{len(run.history):06d}.safetensors", header)
-    for old in _newest_first(folder)[keep:]:
-        old.unlink()
+    kept = _of_run(folder, mark)[:keep]
+    for path in (*folder.glob("step-*.safetensors"), *folder.glob(".step-*.partial")):  # partial: of a kill
+        if path not in kept:
+            path.unlink()
 
 
 def resume(run: Run, folder: Path, mark: str) -> None:
     """Put the run into the state of the last checkpoint that is whole and of this run, if there is one; in place."""
-    for path in _newest_first(folder):
-        try:
-            header, tensors = read_safetensors(path)
-        except ValueError:
-            continue
-        if header.get("fingerprint") == mark:
-            return _restore(run, path, header, tensors)
+    for path in _of_run(folder, mark)[:1]:
+        _restore(run, path, *read_safetensors(path))
 
 
 def _restore(run: Run, path: Path, header: dict[str, str], tensors: dict[str, Tensor]) -> None:
@@ -112,5 +113,16 @@ def _flat(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+def _of_run(folder: Path, mark: str) -> list[Path]:
+    """The checkpoints that are whole and bear the mark, the newest first."""
+    found = [path for path in folder.glob("step-*.safetensors") if _mark_of(path) == mark]
+    return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)  # a million steps has a digit more
+
+
+def _mark_of(path: Path) -> str | None:
+    """None: damaged or not a checkpoint. Reads no tensor; a file that is cut short is known by its length."""
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get("fingerprint")
+    except SafetensorError:
+        return None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tune_tiny import SETTINGS, fresh, same, tuned
 
-from tav.model.checkpoints import resume, save_checkpoint
+from tav.model.checkpoints import Step, resume, save_checkpoint
 from tav.model.token_merging import merge_tokens
 from tav.model.tuning import TuneSettings, start_run, tune
 
@@ -44,6 +44,50 @@ def test_damaged_and_foreign_checkpoints_are_not_used(sd_folder, moments, prompt
     others = dataclasses.replace(SETTINGS, learning_rate=2e-3)
     _, told = tuned(sd_folder, moments, prompt_embeds, others, checkpoint_dir=tmp_path)
     assert not any(step.replayed for step in told)
+
+
+@pytest.mark.parametrize(("every", "stopped_after"), [(1, 2), (2, 3), (3, 5)])
+def test_an_abandoned_run_s_checkpoints_push_out_none(
+    sd_folder, moments, prompt_embeds, tmp_path, every, stopped_after
+):
+    """They are of later steps than the new run's first."""
+    tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
+    others = dataclasses.replace(SETTINGS, learning_rate=2e-3, checkpoint_every=every)
+    tuned(sd_folder, moments, prompt_embeds, others, stopped_after, checkpoint_dir=tmp_path)
+    saved = range(every, stopped_after + 1, every)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:06d}.safetensors" for step in saved]
+    _, told = tuned(sd_folder, moments, prompt_embeds, others, checkpoint_dir=tmp_path)
+    assert sum(step.replayed for step in told) == saved[-1]
+
+
+def test_an_abandoned_run_goes_on_while_the_new_one_has_no_checkpoint(sd_folder, moments, prompt_embeds, tmp_path):
+    tuned(sd_folder, moments, prompt_embeds, steps=4, checkpoint_dir=tmp_path)
+    others = dataclasses.replace(SETTINGS, learning_rate=2e-3)
+    tuned(sd_folder, moments, prompt_embeds, others, steps=1, checkpoint_dir=tmp_path)
+    _, told = tuned(sd_folder, moments, prompt_embeds, checkpoint_dir=tmp_path)
+    assert sum(step.replayed for step in told) == 4
+
+
+def test_what_a_killed_save_has_left_goes(sd_folder, moments, prompt_embeds, tmp_path):
+    (tmp_path / ".step-000002.safetensors.1.partial").touch()
+    tuned(sd_folder, moments, prompt_embeds, steps=2, checkpoint_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000002.safetensors"]
+
+
+def test_the_newest_checkpoint_is_of_the_most_steps(tmp_path):
+    """Past a million, where the names' order is another."""
+
+    def start():
+        return start_run({"a.attn1.to_q.weight": torch.nn.Parameter(torch.eye(2))}, SETTINGS, torch.device("cpu"))
+
+    run = start()
+    for name in ("step-999999", "step-1000000"):
+        run.history.append(Step(step=len(run.history) + 1, loss=0.0, grad_norm=0.0, lr=0.0, seconds=0.0))
+        save_checkpoint(run, tmp_path, "mark", keep=9)
+        (tmp_path / f"step-{len(run.history):06d}.safetensors").rename(tmp_path / f"{name}.safetensors")
+    resumed = start()
+    resume(resumed, tmp_path, "mark")
+    assert len(resumed.history) == 2
 
 
 def test_a_run_goes_on_with_gradient_checkpointing(sd_folder, moments, prompt_embeds, tmp_path):
