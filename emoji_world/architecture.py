@@ -26,14 +26,14 @@ MODEL_INDEX = {
 }
 
 
-def new_unet() -> UNet2DConditionModel:
+def new_unet(channels: int = NUM_FEATURES, widths: tuple[int, ...] = (32, 64, 128)) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=16,
-        in_channels=NUM_FEATURES,
-        out_channels=NUM_FEATURES,
+        in_channels=channels,
+        out_channels=channels,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(32, 64, 128),
+        block_out_channels=widths,
         layers_per_block=1,
         cross_attention_dim=WIDTH,
         attention_head_dim=2,  # diffusers' name for the number of heads, as in SD 1.x

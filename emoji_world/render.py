@@ -96,7 +96,7 @@ def _place(scene: Scene, centre: tuple[float, float], radius: float, height: int
 @lru_cache(maxsize=8192)
 def _recoloured(noun: str, hue: int, level: int) -> NDArray[np.float32]:
     """The emoji with its main hue turned to `hue`: float32 (level level 4), premultiplied."""
-    emoji = _emoji(noun)
+    emoji = emoji_bitmap(NOUNS[noun])
     hsv = cv2.cvtColor(np.ascontiguousarray(emoji[..., :3]), cv2.COLOR_RGB2HSV)
     weight = hsv[..., 1] * emoji[..., 3]
     main = np.rad2deg(np.angle((weight * np.exp(1j * np.deg2rad(hsv[..., 0]))).sum()))
@@ -108,13 +108,13 @@ def _recoloured(noun: str, hue: int, level: int) -> NDArray[np.float32]:
 
 
 @lru_cache
-def _emoji(noun: str) -> NDArray[np.float32]:
-    """The font's bitmap, its enclosing circle fitted to the square: float32 (128 128 4)."""
+def emoji_bitmap(character: str) -> NDArray[np.float32]:
+    """The font's bitmap of an emoji, its enclosing circle fitted to the square: float32 (128 128 4)."""
     from PIL import Image, ImageDraw, ImageFont
 
     bitmap = Image.new("RGBA", (200, 200), (255, 255, 255, 0))
     font = ImageFont.truetype(font_path(), BITMAP_SIZE)
-    ImageDraw.Draw(bitmap).text((30, 30), NOUNS[noun], font=font, embedded_color=True)
+    ImageDraw.Draw(bitmap).text((30, 30), character, font=font, embedded_color=True)
     pixels = np.asarray(bitmap).astype(np.float32) / 255
     points = np.argwhere(pixels[..., 3] > 0.5)[:, ::-1].astype(np.float32)
     (x, y), radius = cv2.minEnclosingCircle(points)

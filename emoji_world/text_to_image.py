@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -32,7 +33,7 @@ from transformers import CLIPTextModel
 from emoji_world.architecture import new_scheduler, new_text_encoder, new_unet, save_half
 from emoji_world.features import patch_features
 from emoji_world.samples import captioned_batches, token_ids, tokenizer_of
-from emoji_world.settings import TextToImage, load_settings
+from emoji_world.settings import Diffusion, TextToImage, load_settings
 from emoji_world.tokenizer import save_tokenizer
 from tav.model.inflation import VideoGroupNorm, set_num_frames
 
@@ -78,9 +79,11 @@ class Training:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def start(settings: TextToImage, vocabulary: int, device: str) -> Training:
+def start(
+    settings: Diffusion, vocabulary: int, device: str, make_unet: Callable[[], UNet2DConditionModel] = new_unet
+) -> Training:
     torch.manual_seed(settings.seed)
-    unet, text_encoder = new_unet().to(device), new_text_encoder(vocabulary).to(device)
+    unet, text_encoder = make_unet().to(device), new_text_encoder(vocabulary).to(device)
     for module in unet.modules():
         if isinstance(module, ResnetBlock2D):
             module.norm1.__class__ = module.norm2.__class__ = VideoGroupNorm
@@ -139,14 +142,19 @@ def learning_rate(settings: TextToImage, step: int, seconds: float) -> float:
 
 
 def update(state: Training, settings: TextToImage) -> None:
-    """One AdamW step, and the moving averages."""
+    """One step at the learning rate of the time that has passed."""
+    take_step(state, learning_rate(settings, state.step, state.seconds), settings.ema_decay)
+
+
+def take_step(state: Training, rate: float, ema_decay: float) -> None:
+    """One AdamW step at this learning rate, and the moving averages."""
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(settings, state.step, state.seconds)
+        group["lr"] = rate
     torch.nn.utils.clip_grad_norm_(state.parameters, 1.0)
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.step += 1
-    renewed = 1 - min(settings.ema_decay, (1 + state.step) / (10 + state.step))
+    renewed = 1 - min(ema_decay, (1 + state.step) / (10 + state.step))
     torch._foreach_lerp_(state.averages, [p.detach() for p in state.parameters], renewed)
 
 

@@ -31,10 +31,13 @@ def world_words() -> list[str]:
     return sorted(set(" ".join(parts).split()))
 
 
-def save_tokenizer(folder: Path) -> None:
-    """Write vocab.json, merges.txt and the settings that `CLIPTokenizer.from_pretrained` reads."""
+def save_tokenizer(folder: Path, whole: list[str] | None = None) -> None:
+    """Write vocab.json, merges.txt and the settings that `CLIPTokenizer.from_pretrained` reads.
+
+    whole: the words that are one token each; by default those of the world at 32 pixels.
+    """
     symbols = _byte_symbols()
-    words = [[*word[:-1], word[-1] + "</w>"] for word in world_words()]
+    words = [[*word[:-1], word[-1] + "</w>"] for word in whole or world_words()]
     settings: dict[str, object] = {
         "tokenizer_class": "CLIPTokenizer",
         "model_max_length": MAX_LENGTH,
