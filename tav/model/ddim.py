@@ -23,6 +23,31 @@ def first_step(strength: float, num_inference_steps: int) -> int:
     return num_inference_steps - max(1, min(num_inference_steps, int(num_inference_steps * strength + 1e-6)))
 
 
+def start_latents(inverted: Tensor, scheduler: Any, *, strength: float, from_noise: bool, seed: int) -> Tensor:
+    """Latents to start an edit from: float32, f c h w.
+
+    From noise takes none of the inversion: pure noise, or for a strength below 1 the clean latents with that step's
+    share of noise (as SDEdit does).
+
+    Args:
+        inverted: from `ddim_invert`.
+        scheduler: the model's.
+        strength: see `first_step`.
+        from_noise: and not from the inversion.
+        seed: of the noise.
+    """
+    steps = len(inverted) - 1
+    start = first_step(strength, steps)
+    if not from_noise:
+        return inverted[steps - start]
+    noise = torch.randn(inverted.shape[1:], generator=torch.Generator().manual_seed(seed)).to(inverted.device)
+    if start == 0:
+        return noise
+    scheduler.set_timesteps(steps)
+    noised: Tensor = scheduler.add_noise(inverted[0], noise, scheduler.timesteps[start : start + 1])
+    return noised
+
+
 @torch.no_grad()
 def ddim_invert(
     unet: Any,

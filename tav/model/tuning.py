@@ -6,7 +6,7 @@ the posterior of the latents and the text embeddings are arguments.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -31,6 +31,9 @@ from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STEPS_TO_MOVE = 5
 """Temporal attention's inner projections get a gradient only when its output has left zero, so not in step 1."""
+
+OnWeights = Callable[[str, int], None]
+"""Called with the run's mark (what makes it: settings, data, base) and the steps that the weights have had."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def tune(
     settings: TuneSettings,
     *,
     checkpoint_dir: Path | None = None,
+    on_weights: OnWeights = lambda mark, done: None,
 ) -> Iterator[Step]:
     """Tune an inflated UNet on one video, in place: a step each time the next item is asked for.
 
@@ -84,6 +88,8 @@ def tune(
         prompts: one, the source prompt.
         settings: see TuneSettings.
         checkpoint_dir: None writes and reads no checkpoints.
+        on_weights: called before the first step, where the run goes on, and after each step, saved or not; so what was
+            lost to a kill at a step whose checkpoint stands can be made again.
 
     Raises:
         ValueError: the UNet is not inflated; a tuned tensor gets no gradient; `adam8bit` without bitsandbytes.
@@ -98,8 +104,11 @@ def tune(
     mark = fingerprint(settings, [*starts_from, *_base_marks(unet, scheduler)])
     if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
+    on_weights(mark, 0)
     if checkpoint_dir:
         resume(run, checkpoint_dir, mark)
+    if run.history:
+        on_weights(mark, len(run.history))
     yield from (replace(step, replayed=True) for step in run.history)
     for number in range(len(run.history) + 1, settings.steps + 1):
         began = time.perf_counter()
@@ -110,6 +119,7 @@ def tune(
         run.history.append(Step(number, loss.item(), grad_norm, lr, time.perf_counter() - began))
         if checkpoint_dir and number % settings.checkpoint_every == 0:
             save_checkpoint(run, checkpoint_dir, mark, keep=settings.keep_checkpoints)
+        on_weights(mark, number)
         yield run.history[-1]
 
 

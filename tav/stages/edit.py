@@ -5,34 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import Edit, Params
+from tav.params import Params
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
-
-
-def start_latents(inverted: "Tensor", settings: Edit, scheduler: Any) -> "Tensor":
-    """Latents to start from: float32 (f c h w).
-
-    inverted: (steps + 1, f, c, h, w), the clean latents first. `from: noise` takes none of the inversion: pure noise,
-    or for a strength below 1 the clean latents with that step's share of noise (as SDEdit does).
-    """
-    import torch
-
-    from tav.model.ddim import first_step
-
-    steps = len(inverted) - 1
-    start = first_step(settings.strength, steps)
-    if settings.start_from == "inversion":
-        return inverted[steps - start]
-    noise = torch.randn(inverted.shape[1:], generator=torch.Generator().manual_seed(settings.seed))
-    if start == 0:
-        return noise
-    scheduler.set_timesteps(steps)
-    noised: Tensor = scheduler.add_noise(inverted[0], noise, scheduler.timesteps[start : start + 1])
-    return noised
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -45,7 +22,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.budget.plan import Work, announce
     from tav.from_params import open_base, precision_of, told_cut
-    from tav.model.ddim import ddim_sample, first_step
+    from tav.model.ddim import ddim_sample, first_step, start_latents
     from tav.model.latents import decode
     from tav.model.prompts import encode_prompts
 
@@ -53,10 +30,14 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     num_frames, height, width, _ = source_frames.shape
     savings = announce(params, Work("edit", key, num_frames, (width, height), settings.guidance_scale != 1), pipe)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], source_frames.shape[1:3])
+    from_noise = settings.start_from == "noise"
+    start = start_latents(
+        inverted, pipe.scheduler, strength=settings.strength, from_noise=from_noise, seed=settings.seed
+    )
     latents = ddim_sample(
         pipe.unet,
         pipe.scheduler,
-        start_latents(inverted, settings, pipe.scheduler).to(pipe.device),
+        start.to(pipe.device),
         target,
         negative,
         num_inference_steps=len(inverted) - 1,

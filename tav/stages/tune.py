@@ -1,6 +1,8 @@
 """Stage tune: frames, source prompt -> tuned weights, loss curve, samples (paper, section 4.2)."""
 
 import csv
+import hashlib
+import json
 import shutil
 import sys
 from dataclasses import asdict
@@ -12,10 +14,12 @@ from tav.params import Params, Tune, told
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
+    from torch import Tensor
 
     from tav.model.latents import Moments
-    from tav.model.prompts import Prompts
     from tav.model.tuning import Step, TuneSettings
 
 CHECKPOINTS = Path("checkpoints")
@@ -41,63 +45,96 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inversion = caption if params.invert.prompt is None else params.invert.prompt
     told_cut(f"tune@{key}", pipe, caption)
     (source,) = encode_prompts(pipe, [caption], frames.shape[1:3])  # alone: a GPU's last bits depend on the batch
-    texts = [inversion, params.edit.negative_prompt, *_prompts(params, key)]
-    others = encode_prompts(pipe, texts, frames.shape[1:3])
-    _sample(params, key, pipe, moments, others, 0)
+    samples = Samples(params, key, pipe, moments, inversion)
     steps = []
     with told():
         of_model = tuning_settings(params, key, savings, pipe.device.type)
-        for step in tune(pipe.unet, pipe.scheduler, moments, source, of_model, checkpoint_dir=CHECKPOINTS / key):
+        kept, draw = CHECKPOINTS / key, samples.draw
+        model = pipe.unet, pipe.scheduler
+        for step in tune(*model, moments, source, of_model, checkpoint_dir=kept, on_weights=draw):
             steps.append(step)
-            if not step.replayed:
-                _sample(params, key, pipe, moments, others, step.step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
-    _write(params, key, pipe.unet, caption, of_model, steps)
+    _write(params, key, samples, caption, of_model, steps)
 
 
-def _sample(params: Params, key: str, pipe: Any, moments: "Moments", prompts: "list[Prompts]", step: int) -> None:
-    """What the edits of this video look like so far, as a contact sheet: a row for each prompt.
+class Samples:
+    """What the edits of a video look like so far: contact sheets, a row for each edit, drawn as `edit` would draw it.
 
-    prompts: of the inversion, the negative one, and of each edit.
+    They lie under the run's mark and what the edits ask for, so that a run finds its own and no other's.
     """
-    inversion, negative, *targets = prompts
-    if not targets or not _is_due(params.tune_of(key), step):
-        return
-    from tav.model.ddim import ddim_invert, ddim_sample, first_step
-    from tav.model.latents import decode
-    from tav.video import write_contact_sheet
 
-    steps, settings = params.invert.num_inference_steps, params.edit
-    start = first_step(settings.strength, steps)
-    inverted = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, inversion, steps)[steps - start]
-    rows = [
-        ddim_sample(
-            pipe.unet,
-            pipe.scheduler,
-            inverted,
-            target,
-            negative,
-            num_inference_steps=steps,
-            guidance_scale=settings.guidance_scale,
-            start=start,
+    def __init__(self, params: Params, key: str, pipe: Any, moments: "Moments", inversion: str) -> None:
+        """inversion: the inversion's prompt."""
+        self.tune, self.steps, self.pipe, self.moments = (
+            params.tune_of(key),
+            params.invert.num_inference_steps,
+            pipe,
+            moments,
         )
-        for target in targets
-    ]
-    sheet = CHECKPOINTS / key / f"samples/{step:06d}.png"
-    write_contact_sheet(sheet, [decode(pipe.vae, latents) for latents in rows], _prompts(params, key))
+        self.edits = [(edit.prompt, params.edit_of(name)) for name, edit in params.edits.items() if edit.video == key]
+        self.prompts = [prompt for prompt, _ in self.edits]
+        self.inversion = inversion
+        self.place = CHECKPOINTS / key / "samples"
+        self.folder = self.place
+
+    def draw(self, mark: str, step: int) -> None:
+        """The sheet of a step, if it is due and not there: what a kill prevented is made up for."""
+        asked = [(prompt, settings.model_dump(exclude={"output_size"})) for prompt, settings in self.edits]
+        what = json.dumps([mark, self.inversion, self.steps, asked])
+        self.folder = self.place / hashlib.sha256(what.encode()).hexdigest()[:16]
+        sheet = self.folder / f"{step:06d}.png"
+        if not self.edits or not _is_due(self.tune, step) or sheet.exists():
+            return
+        from tav.model.latents import decode
+        from tav.video import write_contact_sheet
+
+        write_contact_sheet(sheet, [decode(self.pipe.vae, latents) for latents in self._latents()], self.prompts)
+
+    def _latents(self) -> "Iterator[Tensor]":
+        """Of each edit."""
+        from tav.model.ddim import ddim_invert, ddim_sample, first_step, start_latents
+        from tav.model.prompts import encode_prompts
+
+        pipe, video = self.pipe, self.moments.mean
+        texts = [
+            self.inversion,
+            *(text for prompt, settings in self.edits for text in (settings.negative_prompt, prompt)),
+        ]
+        size = tuple(side * pipe.vae_scale_factor for side in video.shape[-2:])
+        inversion, *others = encode_prompts(pipe, texts, size)
+        inverted = ddim_invert(pipe.unet, pipe.scheduler, video, inversion, self.steps)
+        for (_, settings), negative, target in zip(self.edits, others[::2], others[1::2], strict=True):
+            from_noise = settings.start_from == "noise"
+            yield ddim_sample(
+                pipe.unet,
+                pipe.scheduler,
+                start_latents(
+                    inverted, pipe.scheduler, strength=settings.strength, from_noise=from_noise, seed=settings.seed
+                ),
+                target,
+                negative,
+                num_inference_steps=self.steps,
+                guidance_scale=settings.guidance_scale,
+                start=first_step(settings.strength, self.steps),
+            )
+
+    def publish(self, folder: Path) -> None:
+        """Copy this run's sheets: until its results count, it may have to go on from its checkpoint with them."""
+        write_json(folder / "prompts.json", self.prompts if self.tune.sample_every else [])
+        for sheet in self.folder.glob("*.png"):
+            if _is_due(self.tune, int(sheet.stem)):  # sample_every may have changed since
+                shutil.copyfile(sheet, folder / sheet.name)
 
 
-def _prompts(params: Params, key: str) -> list[str]:
-    return [edit.prompt for edit in params.edits.values() if edit.video == key]
-
-
-def _write(params: Params, key: str, unet: Any, caption: str, of_model: "TuneSettings", steps: "list[Step]") -> None:
+def _write(
+    params: Params, key: str, samples: Samples, caption: str, of_model: "TuneSettings", steps: "list[Step]"
+) -> None:
     from tav.model.pretrained import identity
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
 
-    settings, base = params.tune_of(key), params.base
+    settings, base, unet = params.tune_of(key), params.base, samples.pipe.unet
     save_tuned_weights(
         unet,
         artifact("tune", key, "weights.safetensors"),
@@ -110,10 +147,7 @@ def _write(params: Params, key: str, unet: Any, caption: str, of_model: "TuneSet
         writer.writeheader()
         writer.writerows(asdict(step) for step in steps)
     with atomic(artifact("tune", key, "samples")) as folder:  # an output of the stage, also when there are none
-        write_json(folder / "prompts.json", _prompts(params, key) if settings.sample_every else [])
-        for sheet in (CHECKPOINTS / key / "samples").glob("*.png"):
-            if _is_due(settings, int(sheet.stem)):  # not one that an earlier run left
-                shutil.move(sheet, folder / sheet.name)
+        samples.publish(folder)
     last = [step.loss for step in steps[-max(1, len(steps) // 10) :]]
     facts = {
         "seconds": sum(step.seconds for step in steps),

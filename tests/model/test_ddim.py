@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler
 
-from tav.model.ddim import ddim_invert, ddim_sample, first_step, predict_noise
+from tav.model.ddim import ddim_invert, ddim_sample, first_step, predict_noise, start_latents
 from tav.model.inflation import inflate
 from tav.model.latents import sample_latents
 from tav.model.pretrained import ddim_scheduler, load_pipeline
@@ -35,6 +35,24 @@ def test_round_trip(either_folder, latents, prompt_embeds):
     if pipe.scheduler.config.prediction_type == "v_prediction":  # inverted as the official code would
         epsilon = DDIMScheduler.from_config(pipe.scheduler.config, prediction_type="epsilon")
         assert round_trip_error(pipe.unet, pipe.scheduler, latents, prompt_embeds, 24, epsilon) > 2 * many
+
+
+def test_start_latents():
+    inverted = torch.randn(5, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
+
+    def start(strength, from_noise):
+        return start_latents(inverted, scheduler, strength=strength, from_noise=from_noise, seed=33)
+
+    assert (start(1.0, False) == inverted[4]).all()
+    assert (start(0.5, False) == inverted[2]).all()
+    noise = start(1.0, True)
+    assert noise.std().item() == pytest.approx(1, abs=0.1)
+    noised = start(0.25, True)
+    scheduler.set_timesteps(4)
+    share = scheduler.alphas_cumprod[scheduler.timesteps[3]].sqrt()
+    rest = (noised - share * inverted[0]) / (1 - share**2).sqrt()
+    assert torch.allclose(rest, noise, atol=1e-4)
 
 
 def test_strength_starts_on_the_way(pipe, latents, prompt_embeds):

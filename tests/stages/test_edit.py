@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDIMScheduler
 from project import ignore
 
 from tav.artifacts import read_frames
-from tav.params import Edit, Params, check
+from tav.params import Params, check
 from tav.stages import edit, invert, tune
 from tav.video import probe
 
@@ -55,20 +53,6 @@ def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
         assert (edited(inverted, **other) != plain).any(), other
     noise = edited(inverted, **{"from": "noise", "seed": 1})
     assert (edited(inverted, **{"from": "noise", "seed": 2}) != noise).any()
-
-
-def test_start_latents() -> None:
-    inverted = torch.randn(5, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
-    assert (edit.start_latents(inverted, Edit(), scheduler) == inverted[4]).all()
-    assert (edit.start_latents(inverted, Edit(strength=0.5), scheduler) == inverted[2]).all()
-    noise = edit.start_latents(inverted, Edit(start_from="noise"), scheduler)
-    assert noise.std().item() == pytest.approx(1, abs=0.1)
-    noised = edit.start_latents(inverted, Edit(start_from="noise", strength=0.25), scheduler)
-    scheduler.set_timesteps(4)
-    share = scheduler.alphas_cumprod[scheduler.timesteps[3]].sqrt()
-    rest = (noised - share * inverted[0]) / (1 - share**2).sqrt()
-    assert torch.allclose(rest, noise, atol=1e-4)
 
 
 def test_model_size(inverted: dict[str, Any]) -> None:

@@ -6,14 +6,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from project import ignore
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tav.artifacts import read_frames
 from tav.params import Params, UserError, check
-from tav.stages import Progress, tune
+from tav.stages import OnProgress, Progress, edit, invert, tune
+from tav.video import write_contact_sheet
 
 WEIGHTS = Path("artifacts/tune/cat/weights.safetensors")
 
@@ -101,6 +105,79 @@ def test_samples_change_no_weight(data: dict[str, Any], params: Params) -> None:
     data["tune"]["sample_every"] = 1
     tune.run(check(data), "cat", ignore)
     assert all((plain[name] == tensor).all() for name, tensor in load_file(WEIGHTS).items())
+
+
+SHEETS = Path("artifacts/tune/cat/samples")
+
+
+def sheets() -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in SHEETS.glob("*.png")}
+
+
+def killed_at(step: int) -> OnProgress:
+    def kill(progress: Progress) -> None:
+        if progress.done == step:
+            raise Killed
+
+    return kill
+
+
+def test_samples_are_of_this_run(data: dict[str, Any], params: Params) -> None:
+    """Not of one with other settings, that came further, nor of one whose edits asked for other things."""
+    data["tune"] |= {"sample_every": 1, "steps": 2}
+    whole = {}
+    for rate, guidance in ((3e-3, 12.5), (3e-3, 2.0)):
+        data["tune"]["learning_rate"], data["edit"]["guidance_scale"] = rate, guidance
+        tune.run(check(data), "cat", ignore)
+        whole[guidance] = sheets()
+        tune.forget_checkpoints("cat")
+    assert whole[12.5]["000002.png"] != whole[2.0]["000002.png"]
+    data["tune"]["steps"], data["edit"]["guidance_scale"] = 4, 12.5
+    with pytest.raises(Killed):
+        tune.run(check(data), "cat", killed_at(4))
+    data["tune"]["steps"] = 2
+    for guidance in (12.5, 2.0):
+        data["edit"]["guidance_scale"] = guidance
+        tune.run(check(data), "cat", ignore)
+        # the second goes on from the first's last checkpoint: the sheets before it can't be drawn any more
+        assert sheets() == {name: whole[guidance][name] for name in sheets()}
+        assert "000002.png" in sheets()
+
+
+def test_a_sheet_that_a_kill_prevented_is_drawn(data: dict[str, Any], params: Params) -> None:
+    """The checkpoint of the step stands already: the run goes on there."""
+    data["tune"]["sample_every"] = 2
+    tune.run(check(data), "cat", ignore)
+    whole = sheets()
+    tune.forget_checkpoints("cat")
+    with pytest.raises(Killed):
+        tune.run(check(data), "cat", killed_at(2))
+    (sheet,) = Path("checkpoints/cat/samples").glob("*/000002.png")
+    sheet.unlink()
+    tune.run(check(data), "cat", ignore)
+    assert sheets() == whole
+    shutil.rmtree("artifacts/tune")  # as DVC does when the results did not count
+    tune.run(check(data), "cat", ignore)
+    assert sheets() == whole
+
+
+def test_a_sample_is_the_edit_as_it_will_be(data: dict[str, Any], params: Params) -> None:
+    """After the last step, with each edit's own settings: the sheet's row is the edited video's."""
+    own: list[dict[str, Any]] = [{"guidance_scale": 3.0}, {"negative_prompt": "a dog"}, {"strength": 0.5}]
+    own += [{"from": "noise", "seed": 3}, {"from": "noise", "strength": 0.5}]
+    asked = {f"cat--{n}": {"video": "cat", "prompt": "a dog running"} | more for n, more in enumerate(own)}
+    data["edits"] = asked
+    data["tune"] |= {"steps": 2, "sample_every": 2}
+    tune.run(check(data), "cat", ignore)
+    invert.run(check(data), "cat", ignore)
+    rows = []
+    for name in asked:
+        edit.run(check(data), name, ignore)
+        rows.append(read_frames(Path("artifacts/edit") / name / "frames"))
+    write_contact_sheet(Path("expected.png"), rows, ["a dog running"] * len(rows))
+    with Image.open("expected.png") as expected, Image.open(SHEETS / "000002.png") as sample:
+        difference = np.abs(np.asarray(expected, np.int16) - np.asarray(sample, np.int16))
+    assert difference.max() <= 2  # the latents of one are rounded to float16 on their way
 
 
 @pytest.fixture(scope="module")
