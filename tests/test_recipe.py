@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from recipe_code import syntax_of
+from recipe_code import RECORD, code_of, syntax_of
 from ruamel.yaml import YAML
 from test_layers import ROOT, STAGES
 
@@ -12,6 +12,15 @@ from tav import recipe
 from tav.params import UserError
 
 NUMBERS = YAML(typ="safe").load(ROOT / "tav/recipe.yaml")
+RECORDED = YAML(typ="safe").load(RECORD)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_change_of_code_was_decided_on(stage: str) -> None:
+    assert {"number": NUMBERS[stage], "code": code_of(stage)} == RECORDED[stage], (
+        f"code that {stage} runs was changed. Do its results change? Raise its number in tav/recipe.yaml and "
+        "recipe.yaml, and write the line in CHANGELOG.md. Then, or when they don't: python tests/recipe_code.py"
+    )
 
 
 def test_this_projects_numbers_are_tavs() -> None:
