@@ -13,3 +13,4 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # What is started by a shell's `&` ignores SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's ignoring, too
