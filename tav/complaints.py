@@ -3,10 +3,9 @@
 import difflib
 import re
 import reprlib
-import sys
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -106,7 +105,14 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The names that may stand at a place of params.yaml."""
     for part in loc:
         field = model.model_fields.get(str(part))
-        kinds = re.findall(r"tav\.params\.(\w+)", str(field.annotation)) if field else []
+        kinds = _models_in(field.annotation) if field else []
         if kinds:
-            model = getattr(sys.modules["tav.params"], kinds[-1])
+            model = kinds[-1]
     return [f.alias or n for n, f in model.model_fields.items()]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type is made of, as in `tuple[Lora, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

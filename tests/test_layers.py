@@ -123,7 +123,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "tav.artifacts": {"tav.params"},
     "tav.recipe": {"tav.params"},
     "tav.params_schema": {"tav.artifacts", "tav.params"},
-    "tav.params": {"tav.complaints", "tav.yaml_files"},
+    "tav.params": {"tav.params", "tav.complaints", "tav.yaml_files"},
     "tav.yaml_files": {"tav.complaints"},
     "tav.complaints": set(),
 }

@@ -26,7 +26,7 @@ def places(data: dict[str, Any]) -> set[str]:
 
 
 def test_the_file_is_what_the_types_give() -> None:
-    assert read_json(FILE) == SCHEMA, "the types of tav/params.py have changed: run `python -m tav.params_schema`"
+    assert read_json(FILE) == SCHEMA, "the types of tav/params have changed: run `python -m tav.params_schema`"
 
 
 def test_params_yaml_names_it() -> None:

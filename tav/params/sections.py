@@ -1,57 +1,17 @@
-"""params.yaml as frozen, checked models: every knob's type, unit and range, once.
+"""The sections of params.yaml: every knob with its type, unit, range and default, once."""
 
-All that is wrong with a file is told at once. Nothing heavy is imported here.
-"""
+from typing import Annotated, Literal, Self
 
-import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from tav.complaints import control_in, quoted
 
-from tav.complaints import UserError as UserError
-from tav.complaints import complaints, control_in, dotted, listed, nearest, one_line, quoted
-
-
-def is_key(text: str) -> bool:
-    """Whether a text can name a video or an edit: 1 to 64 letters and digits of any script, `-` and `_`.
-
-    DVC, the file system and the shell take all of those as they are.
-    """
-    if not 1 <= len(text) <= 64 or not all(c in "-_" or unicodedata.category(c)[0] in "LMN" for c in text):
-        return False
-    return len(text.encode()) <= 200  # file names are made of it
-
-
-def _key(text: str) -> str:
-    if not is_key(text):
-        raise ValueError(f"{quoted(text)} can't be a name: use 1 to 64 letters, digits, '-' and '_'")
-    return text
-
-
-Key = Annotated[
-    str,
-    AfterValidator(_key),
-    WithJsonSchema({"type": "string", "pattern": r"^[^\x00-,./:-@\[-^`{-\x7f]{1,64}$"}),  # no dialect knows all letters
-]
 Reader = Literal["av", "decord"]
 Fit = Literal["crop", "pad", "stretch"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
-V = TypeVar("V")
 
 
 def _printable(text: str) -> str:
@@ -65,15 +25,6 @@ Words = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_print
 Text = Annotated[Words, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """What the model's code refuses, as an error for the person."""
-    try:
-        yield
-    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
-        raise UserError(one_line(str(error))) from error
-
-
 class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -83,9 +34,6 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
-
-
-S = TypeVar("S", bound=Section)
 
 
 class Model(Section):
@@ -252,145 +200,3 @@ class Evaluate(Section):
     """CLIP, for frame consistency and textual alignment."""
     pick_score: Model | None = None
     """PickScore, trained on what people chose. null: no such metric."""
-
-
-class Video(Section):
-    """A video to tune on."""
-
-    path: Text
-    """A video file or a folder of images. Relative to the project."""
-    caption: Text | None
-    """null: BLIP-2 writes it."""
-    extract: dict[str, Any]
-    """What this video has of its own, over the section of the same name. {} when nothing."""
-    tune: dict[str, Any]
-    """As `extract`, for tuning."""
-
-
-class VideoEdit(Section):
-    """An edit. What it sets of its own lies over the section `edit`."""
-
-    video: Key
-    """Which video: a name under `videos`."""
-    prompt: Text
-    """What the edited video shall show."""
-    guidance_scale: float | None = None
-    negative_prompt: Words | None = None
-    seed: int | None = None
-    strength: float | None = None
-    start_from: str | None = Field(default=None, alias="from")
-    output_size: str | None = None
-
-
-class Params(Section):
-    """The whole of params.yaml. The `*_of` methods put a video's or an edit's own settings over the section."""
-
-    videos: dict[Key, Video]
-    """The videos, by name."""
-    edits: dict[Key, VideoEdit]
-    """The edits, by name."""
-    base: Base
-    compute: Compute
-    extract: Extract
-    caption: Caption
-    tune: Tune
-    invert: Invert
-    edit: Edit
-    evaluate: Evaluate
-
-    def video(self, key: str) -> Video:
-        return _known(self.videos, key, "video")
-
-    def video_edit(self, key: str) -> VideoEdit:
-        return _known(self.edits, key, "edit")
-
-    def extract_of(self, video: str) -> Extract:
-        return _over(self.extract, self.video(video).extract)
-
-    def tune_of(self, video: str) -> Tune:
-        return _over(self.tune, self.video(video).tune)
-
-    def edit_of(self, edit: str) -> Edit:
-        own = self.video_edit(edit).model_dump(exclude={"video", "prompt"}, exclude_none=True, by_alias=True)
-        return _over(self.edit, own)
-
-
-def read_yaml(path: Path) -> Any:
-    """A YAML 1.2 file as plain data. Raises UserError."""
-    from tav.yaml_files import read  # ruamel takes its time
-
-    return read(path)
-
-
-def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml. Raises UserError with all that is wrong."""
-    return check(read_yaml(path), path.name)
-
-
-def check(data: Any, name: str = "params.yaml") -> Params:
-    """Check what a params.yaml holds. Raises UserError with all that is wrong."""
-    if data is None:
-        raise UserError(f"{name} is empty: bring it back from git, or make a new project with `tav init`")
-    wrong = []
-    try:
-        params = Params.model_validate(data)
-    except ValidationError as error:
-        wrong = complaints(error, Params)
-    if isinstance(data, dict):
-        wrong += _complaints_about_own_settings(data)
-    if wrong:
-        raise UserError(f"{name}: {listed(list(dict.fromkeys(wrong)), '; ')}")
-    return params
-
-
-def check_key(key: str) -> str:
-    """A name of a video or an edit. Raises UserError."""
-    try:
-        return _key(key)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
-def _over(section: S, own: dict[str, Any]) -> S:
-    return type(section).model_validate(_merged(section.model_dump(by_alias=True), own))
-
-
-def _merged(section: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    rate = {"fps", "stride"} if {"fps", "stride"} & own.keys() else set()  # its own rate replaces one of either kind
-    return {**{k: v for k, v in section.items() if k not in rate}, **own}
-
-
-def _known(named: dict[str, V], key: str, kind: str) -> V:
-    if key not in named:
-        raise UserError(f"params.yaml has no {kind} {quoted(key)}{nearest(key, named)}")
-    return named[key]
-
-
-def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
-    """What is wrong with a video's or an edit's own settings over a section, and with the video that an edit names."""
-    videos, edits = _tables(data, "videos"), _tables(data, "edits")
-    own = [(dotted("videos", k, part), part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
-    own += [
-        (dotted("edits", k), "edit", {n: x for n, x in e.items() if n not in ("video", "prompt")})
-        for k, e in edits.items()
-    ]
-    said = []
-    kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}
-    for place, part, settings in own:
-        section = data.get(part)
-        if settings and isinstance(settings, dict) and isinstance(section, dict):
-            try:
-                kinds[part].model_validate(_merged(section, settings))
-            except ValidationError as error:
-                said += complaints(error, kinds[part], place, only=settings)
-    for key, edit in edits.items():
-        video = edit.get("video")
-        if isinstance(video, str) and is_key(video) and video not in videos:
-            said.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
-    return said
-
-
-def _tables(data: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
-    """`videos` or `edits` of a file that may be wrong: as much of it as has the right shape."""
-    table = data.get(part)
-    return {k: v for k, v in table.items() if isinstance(v, dict)} if isinstance(table, dict) else {}

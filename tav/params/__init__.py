@@ -1,0 +1,25 @@
+"""params.yaml as frozen, checked models: every knob's type, unit and range, once.
+
+Nothing heavy is imported here.
+"""
+
+from tav.complaints import UserError as UserError
+from tav.params.keys import check_key as check_key
+from tav.params.keys import is_key as is_key
+from tav.params.project import Params as Params
+from tav.params.project import Video as Video
+from tav.params.project import VideoEdit as VideoEdit
+from tav.params.reading import check as check
+from tav.params.reading import load as load
+from tav.params.reading import read_yaml as read_yaml
+from tav.params.reading import told as told
+from tav.params.sections import Base as Base
+from tav.params.sections import Caption as Caption
+from tav.params.sections import Compute as Compute
+from tav.params.sections import Edit as Edit
+from tav.params.sections import Extract as Extract
+from tav.params.sections import Fit as Fit
+from tav.params.sections import Model as Model
+from tav.params.sections import Reader as Reader
+from tav.params.sections import Section as Section
+from tav.params.sections import Tune as Tune

@@ -1,0 +1,88 @@
+"""The whole of params.yaml: the videos, the edits, and what each has of its own over the sections."""
+
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from tav.complaints import UserError, nearest, quoted
+from tav.params.keys import Key
+from tav.params.sections import Base, Caption, Compute, Edit, Evaluate, Extract, Invert, Section, Text, Tune, Words
+
+V = TypeVar("V")
+S = TypeVar("S", bound=Section)
+
+
+class Video(Section):
+    """A video to tune on."""
+
+    path: Text
+    """A video file or a folder of images. Relative to the project."""
+    caption: Text | None
+    """null: BLIP-2 writes it."""
+    extract: dict[str, Any]
+    """What this video has of its own, over the section of the same name. {} when nothing."""
+    tune: dict[str, Any]
+    """As `extract`, for tuning."""
+
+
+class VideoEdit(Section):
+    """An edit. What it sets of its own lies over the section `edit`."""
+
+    video: Key
+    """Which video: a name under `videos`."""
+    prompt: Text
+    """What the edited video shall show."""
+    guidance_scale: float | None = None
+    negative_prompt: Words | None = None
+    seed: int | None = None
+    strength: float | None = None
+    start_from: str | None = Field(default=None, alias="from")
+    output_size: str | None = None
+
+
+class Params(Section):
+    """The whole of params.yaml. The `*_of` methods put a video's or an edit's own settings over the section."""
+
+    videos: dict[Key, Video]
+    """The videos, by name."""
+    edits: dict[Key, VideoEdit]
+    """The edits, by name."""
+    base: Base
+    compute: Compute
+    extract: Extract
+    caption: Caption
+    tune: Tune
+    invert: Invert
+    edit: Edit
+    evaluate: Evaluate
+
+    def video(self, key: str) -> Video:
+        return _known(self.videos, key, "video")
+
+    def video_edit(self, key: str) -> VideoEdit:
+        return _known(self.edits, key, "edit")
+
+    def extract_of(self, video: str) -> Extract:
+        return _over(self.extract, self.video(video).extract)
+
+    def tune_of(self, video: str) -> Tune:
+        return _over(self.tune, self.video(video).tune)
+
+    def edit_of(self, edit: str) -> Edit:
+        own = self.video_edit(edit).model_dump(exclude={"video", "prompt"}, exclude_none=True, by_alias=True)
+        return _over(self.edit, own)
+
+
+def _over(section: S, own: dict[str, Any]) -> S:
+    return type(section).model_validate(merged(section.model_dump(by_alias=True), own))
+
+
+def merged(section: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    rate = {"fps", "stride"} if {"fps", "stride"} & own.keys() else set()  # its own rate replaces one of either kind
+    return {**{k: v for k, v in section.items() if k not in rate}, **own}
+
+
+def _known(named: dict[str, V], key: str, kind: str) -> V:
+    if key not in named:
+        raise UserError(f"params.yaml has no {kind} {quoted(key)}{nearest(key, named)}")
+    return named[key]

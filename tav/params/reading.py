@@ -1,0 +1,80 @@
+"""params.yaml, read and checked: all that is wrong with it is told at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tav.complaints import UserError, complaints, dotted, listed, nearest, one_line, quoted
+from tav.params.keys import is_key
+from tav.params.project import Params, merged
+from tav.params.sections import Edit, Extract, Section, Tune
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the model's code refuses, as an error for the person."""
+    try:
+        yield
+    except (ValueError, TypeError, FileNotFoundError, FloatingPointError) as error:
+        raise UserError(one_line(str(error))) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML 1.2 file as plain data. Raises UserError."""
+    from tav.yaml_files import read  # ruamel takes its time
+
+    return read(path)
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml. Raises UserError with all that is wrong."""
+    return check(read_yaml(path), path.name)
+
+
+def check(data: Any, name: str = "params.yaml") -> Params:
+    """Check what a params.yaml holds. Raises UserError with all that is wrong."""
+    if data is None:
+        raise UserError(f"{name} is empty: bring it back from git, or make a new project with `tav init`")
+    wrong = []
+    try:
+        params = Params.model_validate(data)
+    except ValidationError as error:
+        wrong = complaints(error, Params)
+    if isinstance(data, dict):
+        wrong += _complaints_about_own_settings(data)
+    if wrong:
+        raise UserError(f"{name}: {listed(list(dict.fromkeys(wrong)), '; ')}")
+    return params
+
+
+def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
+    """What is wrong with a video's or an edit's own settings over a section, and with the video that an edit names."""
+    videos, edits = _tables(data, "videos"), _tables(data, "edits")
+    own = [(dotted("videos", k, part), part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
+    own += [
+        (dotted("edits", k), "edit", {n: x for n, x in e.items() if n not in ("video", "prompt")})
+        for k, e in edits.items()
+    ]
+    said = []
+    kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}
+    for place, part, settings in own:
+        section = data.get(part)
+        if settings and isinstance(settings, dict) and isinstance(section, dict):
+            try:
+                kinds[part].model_validate(merged(section, settings))
+            except ValidationError as error:
+                said += complaints(error, kinds[part], place, only=settings)
+    for key, edit in edits.items():
+        video = edit.get("video")
+        if isinstance(video, str) and is_key(video) and video not in videos:
+            said.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
+    return said
+
+
+def _tables(data: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:
+    """`videos` or `edits` of a file that may be wrong: as much of it as has the right shape."""
+    table = data.get(part)
+    return {k: v for k, v in table.items() if isinstance(v, dict)} if isinstance(table, dict) else {}
