@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tav.commands import sharing
 from tav.complaints import one_line
 from tav.params import UserError, check_key, load
 
@@ -270,6 +271,9 @@ def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) 
     from tav.record.ui import serve
 
     serve(port)
+
+
+app.command()(sharing.export)
 
 
 if __name__ == "__main__":
