@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tav.artifacts import artifact, read_json
 from tav.complaints import one_line
+from tav.metric_table import METRICS
 from tav.params import Params
 
 
@@ -18,12 +19,12 @@ def print_table(params: Params) -> None:
     """
     measured = {key: artifact("evaluate", key, "metrics.json") for key in params.edits}
     metrics = {key: read_json(path) for key, path in measured.items() if path.exists()}
-    names = list(dict.fromkeys(name for m in metrics.values() for name in m["edit"]))
+    names = [name for name in METRICS if any(name in values["edit"] for values in metrics.values())]
     table = Table(title="Edits (in brackets: the source video)", title_justify="left")
     table.add_column("video", no_wrap=True)
     table.add_column("prompt")
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(METRICS[name].title, justify="right")
     for key, edit in params.edits.items():
         table.add_row(edit.video, Text(one_line(edit.prompt)), *_cells(metrics.get(key), names))
     console = Console(width=None if Console().is_terminal else 140)
@@ -37,5 +38,9 @@ def print_table(params: Params) -> None:
 def _cells(metrics: dict[str, dict[str, float]] | None, names: list[str]) -> list[str]:
     if metrics is None:
         return ["not run"] + [""] * (len(names) - 1)
-    source = {name: f" ({value:.3f})" for name, value in metrics["source"].items()}
-    return [f"{metrics['edit'][name]:.3f}{source.get(name, '')}" if name in metrics["edit"] else "" for name in names]
+    return [_cell(name, metrics) for name in names]
+
+
+def _cell(name: str, metrics: dict[str, dict[str, float]]) -> str:
+    show, edit, source = METRICS[name].text, metrics["edit"].get(name), metrics["source"].get(name)
+    return show(edit) if source is None else f"{show(edit)} ({show(source)})"

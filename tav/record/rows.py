@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from tav.metric_table import as_markdown
 from tav.record.provenance import Made, Point
 from tav.record.store import ARTIFACTS, EDITS, TUNINGS, address, alone, client, settle
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 NOTES = {
     TUNINGS: "One row is one tuning of one video, with its loss by step.",
-    EDITS: "One row is one edit in one configuration, with all parameters that made it.",
+    EDITS: f"One row is one edit in one configuration, with all parameters that made it.\n\n{as_markdown()}",
 }
+NOTE = "mlflow.note.content"
 KIND, OF_TRAINING = "mlflow.experimentKind", "custom_model_development"
 """Without this tag of an experiment MLflow's page guesses, and opens it as one of language models."""
 IDENTITY, OUTPUTS, SOURCE = "tav.identity", "tav.outputs", "mlflow.source.name"
@@ -139,13 +141,13 @@ class Rows:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             place = None if address().startswith("http") else ARTIFACTS.absolute().as_uri()
-            return str(
-                self.client.create_experiment(name, place, {"mlflow.note.content": NOTES[name], KIND: OF_TRAINING})
-            )
+            return str(self.client.create_experiment(name, place, {NOTE: NOTES[name], KIND: OF_TRAINING}))
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         if _is_guessed(found):
             self.client.set_experiment_tag(found.experiment_id, KIND, OF_TRAINING)
+        if _is_outdated(found.tags.get(NOTE, ""), NOTES[name]):
+            self.client.set_experiment_tag(found.experiment_id, NOTE, NOTES[name])
         return str(found.experiment_id)
 
     def _identified(self) -> "dict[str, Run]":
@@ -166,6 +168,11 @@ def _is_guessed(experiment: "Experiment") -> bool:
     """Whether no person has said of which kind it is."""
     kind = experiment.tags.get(KIND)
     return kind is None or kind.endswith("_inferred") or kind == "no_inferred_type"
+
+
+def _is_outdated(note: str, ours: str) -> bool:
+    """Whether an experiment has the note of an older tav. What a person wrote there stays."""
+    return note != ours and note.partition("\n")[0] == ours.partition("\n")[0]
 
 
 def _commit() -> dict[str, str]:

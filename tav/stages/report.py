@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json
+from tav.metric_table import METRICS
 from tav.params import Params, Section
 from tav.stages import OnProgress, Progress
 
@@ -15,23 +16,6 @@ ENLARGED = 160
 """Pixels. Videos with a shorter side are shown enlarged, each pixel as a square."""
 CHART = (600, 180)
 """Width and height of a loss curve, in its own units."""
-
-
-class Metric(NamedTuple):
-    title: str
-    format: str
-    higher_is_better: bool = False
-    """Of the others it isn't: a still picture is as consistent as can be, and the source
-    itself has its own motion. There the distance to the source tells something."""
-
-
-METRICS = {
-    "frame_consistency": Metric("Frame consistency", "{:.3f}"),
-    "consecutive_consistency": Metric("Consecutive consistency", "{:.3f}"),
-    "textual_alignment": Metric("Textual alignment", "{:.2f}", higher_is_better=True),
-    "pick_score": Metric("PickScore", "{:.2f}", higher_is_better=True),
-    "motion_alignment": Metric("Motion alignment, px", "{:.2f}"),
-}
 
 
 class Word(NamedTuple):
@@ -65,10 +49,13 @@ def settings_of(section: Section, own: set[str] | None = None) -> list[Setting]:
     return [Setting(name, _text(value), name in (own or ())) for name, value in plain.items()]
 
 
-def best(values: list[float | None]) -> list[bool]:
-    """Which are the highest. None of them where there is nothing to compare."""
+def best(values: list[float | None], better: str = "higher") -> list[bool]:
+    """Which are the best, by `Metric.better`. None of them where there is nothing to compare, or no telling."""
     there = [value for value in values if value is not None]
-    return [len(there) > 1 and value == max(there) for value in values]
+    if len(there) < 2 or better == "near the source":
+        return [False] * len(values)
+    top = max(there) if better == "higher" else min(there)
+    return [value == top for value in values]
 
 
 def table(edits: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,14 +63,16 @@ def table(edits: list[dict[str, Any]]) -> dict[str, Any]:
     measured = [edit for edit in edits if edit["metrics"]]
     source = measured[0]["metrics"]["source"] if measured else {}
     names = [name for name in METRICS if any(name in edit["metrics"]["edit"] for edit in measured)]
-    marks = {name: best([edit["metrics"]["edit"].get(name) for edit in measured]) for name in names}
+    marks = {
+        name: best([edit["metrics"]["edit"].get(name) for edit in measured], METRICS[name].better) for name in names
+    }
     rows = [
         {"edit": edit, "cells": [_cell(name, edit["metrics"], best=marks[name][i]) for name in names]}
         for i, edit in enumerate(measured)
     ]
     return {
         "metrics": [METRICS[name] for name in names],
-        "source": [_number(name, source.get(name)) for name in names],
+        "source": [METRICS[name].text(source.get(name)) for name in names],
         "rows": rows,
     }
 
@@ -156,7 +145,7 @@ def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]]) -> 
 
     loader = FileSystemLoader(Path(__file__).parent)
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.get_template("report.html.jinja").render(videos=videos, sections=sections)
+    return jinja.get_template("report.html.jinja").render(videos=videos, sections=sections, metrics=METRICS)
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -199,20 +188,12 @@ def _own(section: Section) -> set[str]:
 
 def _cell(name: str, metrics: dict[str, dict[str, float]], best: bool) -> dict[str, Any]:
     """A metric of an edit, with what to compare it with: small, in words."""
-    value, source = metrics["edit"].get(name), metrics["source"].get(name)
-    unedited = _number(name, metrics["source"].get(f"{name}_with_target_prompt"))
+    metric, value, source = METRICS[name], metrics["edit"].get(name), metrics["source"].get(name)
+    unedited = metric.text(metrics["source"].get(f"{name}_with_target_prompt"))
     beside = f"source {unedited}" if unedited else ""
-    if (
-        not METRICS[name].higher_is_better and value is not None and source
-    ):  # of motion the source has 0: the value is the distance
-        beside = f"{_number(name, value - source, sign='+')} from the source"
-    return {"value": _number(name, value), "beside": beside, "best": best and METRICS[name].higher_is_better}
-
-
-def _number(name: str, value: float | None, sign: str = "") -> str:
-    if value is None:
-        return ""
-    return METRICS[name].format.replace(":", f":{sign}").format(value).replace("-", "\N{MINUS SIGN}")
+    if metric.better == "near the source" and value is not None and source:  # of motion the source has 0
+        beside = f"{metric.text(value - source, sign='+')} from the source"
+    return {"value": metric.text(value), "beside": beside, "best": best}
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from other_default import default
 from tracked_project import PARAMS, change, dvc, history, row, rows
 
+from tav.metric_table import METRICS
 from tav.params import Edit, load
 from tav.record.provenance import md5_of
 from tav.record.store import EDITS, TUNINGS, address
@@ -74,14 +75,18 @@ def test_a_row_has_the_duration_of_the_work_and_the_video_as_its_dataset(
 def test_the_experiments_open_on_training_runs(project: Path) -> None:
     """MLflow 3 opens an experiment without this tag in its view of language models."""
     client = MlflowClient(address())
-    kind, known = "mlflow.experimentKind", "custom_model_development"
+    kind, known, note = "mlflow.experimentKind", "custom_model_development", "mlflow.note.content"
     by_name = {name: client.get_experiment_by_name(name) for name in (EDITS, TUNINGS)}
     assert [found.tags[kind] for found in by_name.values()] == [known, known]
+    explained = by_name[EDITS].tags[note]
+    assert all(metric in explained for metric in METRICS)
     client.set_experiment_tag(by_name[EDITS].experiment_id, kind, "genai_development_inferred")  # MLflow's guess
     client.set_experiment_tag(by_name[TUNINGS].experiment_id, kind, "genai_development")  # a person's choice
+    client.set_experiment_tag(by_name[EDITS].experiment_id, note, explained.partition("\n")[0])  # of an older tav
+    client.set_experiment_tag(by_name[TUNINGS].experiment_id, note, "Mine.")
     record(load())
-    kinds = [client.get_experiment_by_name(name).tags[kind] for name in (EDITS, TUNINGS)]
-    assert kinds == [known, "genai_development"]
+    tags = [client.get_experiment_by_name(name).tags for name in (EDITS, TUNINGS)]
+    assert [(tag[kind], tag[note]) for tag in tags] == [(known, explained), ("genai_development", "Mine.")]
 
 
 def test_a_row_of_an_older_tav_is_completed(project: Path) -> None:

@@ -11,6 +11,7 @@ from tiny import moving_square, tiny_blip2, tiny_clip
 
 from tav import params
 from tav.artifacts import artifact, read_json, write_frames, write_json
+from tav.metric_table import METRICS
 from tav.metrics import frame_consistency, motion_alignment, textual_alignment
 from tav.params import UserError
 from tav.stages import Progress, evaluate
@@ -67,6 +68,7 @@ def logits(folder: Path, frames: np.ndarray, text: str) -> torch.Tensor:
 def test_metrics_of_edit_and_source(project, clips):
     metrics = run()
     consistencies = {"frame_consistency", "consecutive_consistency"}
+    assert metrics["edit"].keys() <= METRICS.keys()
     assert set(metrics["edit"]) == consistencies | {"textual_alignment", "motion_alignment"}
     assert set(metrics["source"]) == consistencies | {"textual_alignment", "textual_alignment_with_target_prompt"}
     said = {

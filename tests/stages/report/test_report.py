@@ -45,6 +45,10 @@ class TestValues:
     def test_the_best_is_the_highest(self):
         assert best([-3.0, -1.0, None]) == [False, True, False]
 
+    def test_the_best_is_the_lowest_where_lower_is_better(self):
+        assert best([3.0, 1.0, None], better="lower") == [False, True, False]
+        assert best([3.0, 1.0], better="near the source") == [False, False]
+
     def test_equal_values_are_both_best(self):
         assert best([1.0, 1.0, 0.0]) == [True, True, False]
 

@@ -1,0 +1,84 @@
+"""The one table of metrics: for the report, `tav table`, docs/metrics.md and MLflow. The formulas are in metrics.py.
+
+A new metric is a function in metrics.py, its values in metrics.json (stage evaluate), and a line here.
+"""
+
+from typing import Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    title: str
+    """As the heading of a column."""
+    meaning: str
+    """In one sentence or two, for whoever reads the numbers."""
+    better: Literal["higher", "lower", "near the source"]
+    """Near the source: a still picture is as consistent as can be, and the source itself has its own motion. So an
+    extreme is not the best; the distance to the source tells something."""
+    model: str
+    """What it is measured with. Values of two different models don't compare."""
+    range: str
+    defined_by: str
+    """The benchmark whose formula it is."""
+    format: str = "{:.3f}"
+
+    def text(self, value: float | None, sign: str = "") -> str:
+        """As the report and the table show a value; "" for none. sign: "+" shows it on positive numbers too."""
+        if value is None:
+            return ""
+        return self.format.replace(":", f":{sign}").format(value).replace("-", "\N{MINUS SIGN}")
+
+
+METRICS = {
+    "frame_consistency": Metric(
+        "Frame consistency",
+        "Mean CLIP cosine over all pairs of frames: does the video show one thing throughout? A still picture has 1.",
+        better="near the source",
+        model="CLIP",
+        range="-1 to 1",
+        defined_by="LOVEU-TGVE 2023",
+    ),
+    "consecutive_consistency": Metric(
+        "Consecutive consistency",
+        "Mean CLIP cosine of each frame and the next.",
+        better="near the source",
+        model="CLIP",
+        range="-1 to 1",
+        defined_by="V2VBench",
+    ),
+    "textual_alignment": Metric(
+        "Textual alignment",
+        "Mean over frames of exp(logit_scale) · cosine(frame, prompt) by CLIP: does the edit show what was asked for? "
+        "The source's own value is with its caption.",
+        better="higher",
+        model="CLIP",
+        range="about 0 to 100",
+        defined_by="LOVEU-TGVE 2023",
+        format="{:.2f}",
+    ),
+    "pick_score": Metric(
+        "PickScore",
+        "The same by a CLIP that was trained on what people chose; only when evaluate.pick_score is set.",
+        better="higher",
+        model="PickScore",
+        range="about 0 to 100",
+        defined_by="LOVEU-TGVE 2023",
+        format="{:.2f}",
+    ),
+    "motion_alignment": Metric(
+        "Motion alignment, px",
+        "Negative mean distance, in pixels, between the optical flows of edit and source. 0 is the same motion.",
+        better="near the source",
+        model="optical flow (DIS)",
+        range="up to 0",
+        defined_by="V2VBench",
+        format="{:.2f}",
+    ),
+}
+"""By the name that metrics.json and MLflow have, in the order in which they are shown."""
+
+
+def as_markdown() -> str:
+    """The table for docs/metrics.md and for MLflow's page."""
+    rows = [("name", "what it says", "better", "measured with", "range", "defined by"), ("---",) * 6]
+    rows += [(f"`{name}`", m.meaning, m.better, m.model, m.range, m.defined_by) for name, m in METRICS.items()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
