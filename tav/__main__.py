@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tav.commands import sharing
+from tav.commands import research, sharing
 from tav.complaints import one_line
 from tav.params import UserError, check_key, load
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+research.register(app)
 KeyArgument = Annotated[str, typer.Argument(help="A name under `videos` or `edits` of params.yaml.", metavar="KEY")]
 
 

@@ -14,6 +14,10 @@ FILES = ("video.mp4", "preview.gif", "sheet.png", "frames", "edit.json")
 def export(params: Params, name: str, to: Path) -> list[str]:
     """Write what `tav export NAME --to FOLDER` asks for. Returns what to tell the person. Raises UserError."""
     free(to)
+    if name == "loveu" and name not in params.edits:
+        from tav.commands.loveu import export_loveu
+
+        return export_loveu(params, to)
     return export_edit(params, name, to)
 
 

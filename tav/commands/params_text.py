@@ -7,20 +7,21 @@ import copy
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tav.artifacts import ROOT, atomic, sweep
 from tav.commands.yaml_line import in_braces, in_yaml, inline
+from tav.complaints import listed
 from tav.params import UserError, check, load
 from tav.running.holder import holder_of
 
 PARAMS = Path("params.yaml")
 LOCK = ROOT / ".lock/params.yaml"
 Values = dict[str, Any]
-"""Of a video or an edit: texts, None, and empty dicts."""
+"""Of a video or an edit: texts, numbers, None, lists, and dicts of those."""
 
 
 @contextmanager
@@ -81,13 +82,7 @@ def add_entries(text: str, section: str, entries: dict[str, Values]) -> str:
     after = copy.deepcopy(parse(text))
     after[section].update(entries)
 
-    def change() -> str:
-        new = text
-        for name, values in entries.items():
-            new = _with_entry(new, section, name, values)
-        return new
-
-    return _proved(change, after, f"add {', '.join(entries)} to {section}")
+    return _proved(lambda: _with_entries(text, section, entries), after, f"add {_some(entries)} to {section}")
 
 
 def remove_entries(text: str, section: str, names: list[str]) -> str:
@@ -102,7 +97,7 @@ def remove_entries(text: str, section: str, names: list[str]) -> str:
             new = _without_entry(new, section, name)
         return new
 
-    return _proved(change, after, f"remove {', '.join(names)} from {section}")
+    return _proved(change, after, f"remove {_some(names)} from {section}")
 
 
 def set_value(text: str, names: tuple[str, ...], value: Any) -> str:
@@ -113,6 +108,10 @@ def set_value(text: str, names: tuple[str, ...], value: Any) -> str:
         within = within[name]
     within[names[-1]] = value
     return _proved(lambda: _with_value(text, names, value), after, f"set {'.'.join(names)}")
+
+
+def _some(names: Iterable[str]) -> str:
+    return listed(list(names), ", ")
 
 
 def _proved(change: Callable[[], str], after: Any, what: str) -> str:
@@ -129,27 +128,30 @@ def _proved(change: Callable[[], str], after: Any, what: str) -> str:
     raise UserError(f"can't {what}: {PARAMS} writes that part in a way that tav can't change: do it in an editor")
 
 
-def _with_entry(text: str, section: str, name: str, values: Values) -> str:
+def _with_entries(text: str, section: str, entries: dict[str, Values]) -> str:
     root, node = _root(text), _section(text, section)
     start, stop = node.start_mark.index, node.end_mark.index
+    inlined = ", ".join(inline(name, values) for name, values in entries.items())
     if node.flow_style and node.value:
         at = _end(node.value[-1])
-        return f"{text[:at]}, {inline(name, values)}{text[at:]}"
+        return f"{text[:at]}, {inlined}{text[at:]}"
     if node.flow_style and root.flow_style:
-        return f"{text[: start + 1]}{inline(name, values)}{text[start + 1 :]}"
+        return f"{text[: start + 1]}{inlined}{text[start + 1 :]}"
     if node.value:
-        return _with_lines(text, _entry_end(text, node.value[-1]), node.value[0][0].start_mark.column, name, values)
+        return _with_lines(text, _entry_end(text, node.value[-1]), node.value[0][0].start_mark.column, entries)
     head = text[:start].rstrip(" ")  # `edits: {}`: the braces go, and what stands behind them stays
     behind = text[stop : _line_end(text, stop)].rstrip()
     text, at = head + behind + text[_line_end(text, stop) :], len(head + behind)
-    return _with_lines(text, _next_line(text, at), root.value[0][0].start_mark.column + 2, name, values)
+    return _with_lines(text, _next_line(text, at), root.value[0][0].start_mark.column + 2, entries)
 
 
-def _with_lines(text: str, at: int, column: int, name: str, values: Values) -> str:
-    """The text with an entry in lines of its own, above the line that starts at `at`."""
+def _with_lines(text: str, at: int, column: int, entries: dict[str, Values]) -> str:
+    """The text with entries in lines of their own, above the line that starts at `at`."""
     line_break = "\r\n" if "\r\n" in text else "\n"
     above = "" if text[:at].endswith("\n") else line_break
-    lines = [f"{in_yaml(name)}:", *(f"  {field}: {in_yaml(value)}" for field, value in values.items())]
+    lines = []
+    for name, values in entries.items():
+        lines += [f"{in_yaml(name)}:", *(f"  {field}: {in_yaml(value)}" for field, value in values.items())]
     return text[:at] + above + "".join(" " * column + line + line_break for line in lines) + text[at:]
 
 

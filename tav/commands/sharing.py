@@ -9,7 +9,7 @@ from tav.params import load
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="An edit.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="An edit; or loveu: a submission to LOVEU-TGVE-2023.", metavar="NAME")],
     to: Annotated[Path, typer.Option(help="The folder to write.", metavar="FOLDER")],
 ) -> None:
     """Write an edit as a folder of its own: MP4, GIF, frames, sheet, weights, and the settings that made it."""

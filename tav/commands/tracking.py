@@ -35,11 +35,18 @@ def bring_in(footage: Footage, place: Path, undo: ExitStack) -> None:
 
     What lies there already is taken as it is when it is the same, and is never deleted.
     """
+    copy_in(footage, place, undo)
+    track(place)
+
+
+def copy_in(footage: Footage, place: Path, undo: ExitStack) -> None:
+    """The first half of `bring_in`: of many videos each is copied, and then all are tracked at once."""
     there = place.exists() or place.is_symlink()
     if there and not footage.is_same(place):
         raise UserError(f"{place} is there already, and not in params.yaml: give another --name, or delete it")
-    if not place.parent.exists():
-        undo.callback(_remove_folder, place.parent)
+    for folder in reversed(place.parents):  # what is taken back last was made first
+        if not folder.exists():
+            undo.callback(_remove_folder, folder)
     for file in (place.with_name(f"{place.name}.dvc"), place.parent / ".gitignore"):
         undo.callback(put_back(file))
     if not there:
@@ -47,18 +54,19 @@ def bring_in(footage: Footage, place: Path, undo: ExitStack) -> None:
         sweep(place)
         with atomic(place) as fresh:
             footage.copy_to(fresh)
-    track(place)
 
 
-def track(place: Path) -> None:
-    """Let DVC keep a file or a folder, unless git does. Raises UserError with DVC's reason."""
-    if _is_in_git(place):
+def track(*places: Path) -> None:
+    """Let DVC keep files and folders, those that git doesn't. Raises UserError with DVC's reason."""
+    places = tuple(place for place in places if not _is_in_git(place))
+    if not places:
         return
     # without new links: DVC would delete the file for a moment, and it may be the only one
-    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", "--no-relink", str(place)]
+    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "add", "--no-relink", *map(str, places)]
     done = subprocess.run(dvc, capture_output=True, text=True, errors="replace")
     if done.returncode:
-        raise UserError(f"DVC can't track {place}: {_reason(done.stderr) or f'it ended with {done.returncode}'}")
+        what = str(places[0]) + (f" and {len(places) - 1} more" if len(places) > 1 else "")
+        raise UserError(f"DVC can't track {what}: {_reason(done.stderr) or f'it ended with {done.returncode}'}")
 
 
 def _is_in_git(place: Path) -> bool:

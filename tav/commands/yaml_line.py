@@ -7,8 +7,12 @@ from typing import Any
 
 def in_yaml(value: Any) -> str:
     """A value on one line, plain where YAML reads a plain text as the same text."""
-    if value is None or value == {}:
-        return "null" if value is None else "{}"
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{in_braces(name)}: {in_braces(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(in_braces, value)) + "]"
     if isinstance(value, int | float):
         return _number(value)
     return _as_ruamel(value) if value and value.isprintable() else quoted(value)

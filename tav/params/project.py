@@ -32,12 +32,18 @@ class VideoEdit(Section):
     """Which video: a name under `videos`."""
     prompt: Text
     """What the edited video shall show."""
+    kind: Text | None = None
+    """A word for what is edited, as in style, object, background: `tav compare` has a row for each. Changes nothing."""
     guidance_scale: float | None = None
     negative_prompt: Words | None = None
     seed: int | None = None
     strength: float | None = None
     start_from: str | None = Field(default=None, alias="from")
     output_size: str | None = None
+
+
+NOT_OF_SECTION = {"video", "prompt", "kind"}
+"""What an edit has that the section `edit` has not."""
 
 
 class Params(Section):
@@ -69,7 +75,7 @@ class Params(Section):
         return _over(self.tune, self.video(video).tune)
 
     def edit_of(self, edit: str) -> Edit:
-        own = self.video_edit(edit).model_dump(exclude={"video", "prompt"}, exclude_none=True, by_alias=True)
+        own = self.video_edit(edit).model_dump(exclude=NOT_OF_SECTION, exclude_none=True, by_alias=True)
         return _over(self.edit, own)
 
 

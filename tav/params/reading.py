@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tav.complaints import UserError, complaints, dotted, listed, nearest, one_line, quoted
 from tav.params.keys import is_key
-from tav.params.project import Params, merged
+from tav.params.project import NOT_OF_SECTION, Params, merged
 from tav.params.sections import Edit, Extract, Section, Tune
 
 
@@ -55,8 +55,7 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
     videos, edits = _tables(data, "videos"), _tables(data, "edits")
     own = [(dotted("videos", k, part), part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
     own += [
-        (dotted("edits", k), "edit", {n: x for n, x in e.items() if n not in ("video", "prompt")})
-        for k, e in edits.items()
+        (dotted("edits", k), "edit", {n: x for n, x in e.items() if n not in NOT_OF_SECTION}) for k, e in edits.items()
     ]
     said = []
     kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}

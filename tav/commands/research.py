@@ -1,0 +1,64 @@
+"""What is typed for papers: data sets brought in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+imports = typer.Typer(help="Bring a benchmark's videos and prompts in.", no_args_is_help=True)
+Only = Annotated[list[str] | None, typer.Option("--only", help="A video by its name. May be given many times.")]
+Split = Annotated[list[str] | None, typer.Option("--split", help="A split, or how its name begins.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many videos.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Give the commands to `tav`."""
+    app.add_typer(imports, name="import")
+
+
+@imports.command("loveu")
+def import_loveu(
+    folder: Annotated[Path, typer.Argument(help="loveu-tgve-2023, unpacked.")],
+    texts: Annotated[Path | None, typer.Option(help="Its CSV, YAML or configs. Default: what is in FOLDER.")] = None,
+    only: Only = None,
+    limit: Limit = None,
+    split: Split = None,
+) -> None:
+    """LOVEU-TGVE-2023: 76 videos, with prompts of four kinds, and its settings."""
+    from tav.commands.data_set import Choice
+    from tav.commands.loveu import import_loveu
+
+    _say(import_loveu(folder, texts, Choice(only or [], split or [], limit)))
+
+
+@imports.command("davis")
+def import_davis(
+    folder: Annotated[Path, typer.Argument(help="DAVIS, unpacked: it has JPEGImages.")],
+    only: Only = None,
+    limit: Limit = None,
+    split: Split = None,
+) -> None:
+    """DAVIS: its videos, with the paper's settings. BLIP-2 captions them."""
+    from tav.commands.data_set import Choice
+    from tav.commands.davis import import_davis
+
+    _say(import_davis(folder, Choice(only or [], split or [], limit)))
+
+
+@imports.command("csv")
+def import_csv(
+    file: Annotated[Path, typer.Argument(help="Columns: video, caption, prompt, kind, name, split.")],
+    only: Only = None,
+    limit: Limit = None,
+    split: Split = None,
+) -> None:
+    """Videos and prompts of your own, a row an edit."""
+    from tav.commands.data_set import Choice
+    from tav.commands.spreadsheet import import_csv
+
+    _say(import_csv(file, Choice(only or [], split or [], limit)))
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        print(line)
