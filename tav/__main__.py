@@ -131,6 +131,12 @@ def invert(key: KeyArgument = "") -> None:
 
 
 @app.command(hidden=True)
+def condition(key: KeyArgument = "") -> None:
+    """Stage: the maps of a video that edits may follow."""
+    _run_stage("condition", _key(key))
+
+
+@app.command(hidden=True)
 def edit(key: KeyArgument = "") -> None:
     """Stage: make the edited video."""
     _run_stage("edit", _key(key))

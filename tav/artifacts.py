@@ -5,6 +5,7 @@ One folder a stage and key, `artifacts/STAGE/KEY/`:
     caption   caption.json {"caption", "by"}
     tune      weights.safetensors, loss.csv, tuning.json, samples/ (prompts.json, STEP.png)
     invert    latents.safetensors (one tensor a step), inversion.json
+    condition maps/KIND/00000.png ..., maps/settings.json
     edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them), edit.json
     evaluate  metrics.json {"edit": {metric: value}, "source": {metric: value}}
     report    index.html and what it shows

@@ -60,6 +60,8 @@ def make_report_project() -> None:
     rows = "".join(f"{step},{1 / step:.6g}\n" for step in range(1, 78))
     with atomic(artifact("tune", "car", "loss.csv")) as fresh:
         fresh.write_text("step,loss\n" + rows)
+    write_frames(artifact("condition", "car", "maps/canny"), counting((0.5, 0.5, 0.5)))
+    write_json(artifact("condition", "car", "maps/settings.json"), {"kinds": ["canny"]})
     make_edit("car--dog", counting((1, 0.9, 0.9)), frame_consistency=0.9, textual_alignment=30.0)
     make_edit("car--blue", counting((0.9, 0.9, 1)), frame_consistency=0.95, textual_alignment=20.0)
     make_edit("car--evil", counting((0.9, 1, 0.9)))

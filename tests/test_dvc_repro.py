@@ -12,7 +12,8 @@ import pytest
 from project import ROOT, make_models, make_project, write_params
 from ruamel.yaml import YAML
 
-ONE_EDIT = ["extract@cat", "caption@cat", "tune@cat", "invert@cat", "edit@cat--dog", "evaluate@cat--dog", "report"]
+OF_CAT = ["extract@cat", "caption@cat", "tune@cat", "invert@cat", "condition@cat"]
+ONE_EDIT = [*OF_CAT, "edit@cat--dog", "evaluate@cat--dog", "report"]
 
 
 def dvc(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:

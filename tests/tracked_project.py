@@ -21,6 +21,7 @@ extract: {num_frames: 4, size: 32}
 caption: {model: {path: blip2}, max_new_tokens: 30}
 tune: {steps: 5, learning_rate: 1.0e-4}
 invert: {num_inference_steps: 20, prompt: null}
+condition: {kinds: []}
 edit: {guidance_scale: 3.0, from: inversion}
 evaluate: {clip: {path: clip}, pick_score: null}
 """
@@ -50,6 +51,9 @@ elif stage == "tune":
 elif stage == "invert":
     (out / "latents.safetensors").write_text(Path("artifacts/tune", key, "weights.safetensors").read_text())
     write("inversion.json", {"psnr": 20.5, "psnr_from_half": 21.5, "vae_psnr": 22.5, "seconds": 0.5})
+elif stage == "condition":
+    (out / "maps").mkdir()
+    (out / "maps/settings.json").write_text("{}")
 elif stage == "edit":
     (out / "frames").mkdir()
     for name in ("video.mp4", "preview.gif", "sheet.png", "edit.json", "frames/0.png"):

@@ -1,5 +1,6 @@
 """`tav upgrade`: bring a project's dvc.yaml and recipe numbers to those of this tav, and say first what runs again."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +8,12 @@ from pathlib import Path
 
 from tav.artifacts import atomic
 from tav.commands.init import SCHEMA, template
+from tav.commands.params_text import parse
 from tav.params import UserError, load
 from tav.recipe import numbers, of_project
 
 FILES = ("dvc.yaml", "recipe.yaml")
+PARAMS = "params.yaml"
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -21,7 +24,9 @@ def upgrade(*, write: bool) -> list[str]:
     """
     load()
     fresh = {name: (template() / name).read_text(encoding="utf-8") for name in FILES}
-    old = {name: Path(name).read_text(encoding="utf-8") if Path(name).exists() else "" for name in FILES}
+    old = {name: Path(name).read_text(encoding="utf-8") if Path(name).exists() else "" for name in (*FILES, PARAMS)}
+    new = new_sections(old[PARAMS], (template() / PARAMS).read_text(encoding="utf-8"))
+    fresh[PARAMS] = old[PARAMS] + "".join(new.values())
     if Path(SCHEMA).exists():
         _put({SCHEMA: (PACKAGE / SCHEMA).read_text(encoding="utf-8")})
     if fresh == old:
@@ -34,9 +39,19 @@ def upgrade(*, write: bool) -> list[str]:
     ]
     if fresh["dvc.yaml"] != old["dvc.yaml"]:
         lines.append("dvc.yaml: another one than this tav's; yours is kept as dvc.yaml.old")
+    lines += [f"params.yaml: {name} is new, at its end" for name in new]
     with _in_place(fresh, old, keep=write):
         lines.append(f"will run again: {_stale()}")
     return [*lines, "upgraded: now run `dvc repro`" if write else "nothing was changed: `tav upgrade --yes` does it"]
+
+
+def new_sections(text: str, shipped: str) -> dict[str, str]:
+    """What the shipped params.yaml has and a project's lacks, as text: dvc.yaml names each of them as a parameter."""
+    names = [name for name in parse(shipped) if name not in parse(text)]
+    blocks = re.split(r"^(?=[a-z])", shipped, flags=re.MULTILINE)
+    found = {name: next(block for block in blocks if block.startswith(f"{name}:")) for name in names}
+    gap = "" if text.endswith("\n") else "\n"
+    return {name: gap * (i == 0) + block for i, (name, block) in enumerate(found.items())}
 
 
 @contextmanager

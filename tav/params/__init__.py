@@ -4,6 +4,9 @@ Nothing heavy is imported here.
 """
 
 from tav.complaints import UserError as UserError
+from tav.params.editing import Condition as Condition
+from tav.params.editing import Control as Control
+from tav.params.editing import Edit as Edit
 from tav.params.keys import check_key as check_key
 from tav.params.keys import is_key as is_key
 from tav.params.project import Params as Params
@@ -16,7 +19,6 @@ from tav.params.reading import told as told
 from tav.params.sections import Base as Base
 from tav.params.sections import Caption as Caption
 from tav.params.sections import Compute as Compute
-from tav.params.sections import Edit as Edit
 from tav.params.sections import Extract as Extract
 from tav.params.sections import Fit as Fit
 from tav.params.sections import Model as Model

@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from tav.complaints import UserError, nearest, quoted
+from tav.params.editing import Condition, Edit
 from tav.params.keys import Key
-from tav.params.sections import Base, Caption, Compute, Edit, Evaluate, Extract, Invert, Section, Text, Tune, Words
+from tav.params.sections import Base, Caption, Compute, Evaluate, Extract, Invert, Section, Text, Tune, Words
 
 V = TypeVar("V")
 S = TypeVar("S", bound=Section)
@@ -40,6 +41,7 @@ class VideoEdit(Section):
     strength: float | None = None
     start_from: str | None = Field(default=None, alias="from")
     output_size: str | None = None
+    controls: list[Any] | None = None
 
 
 NOT_OF_SECTION = {"video", "prompt", "kind"}
@@ -59,6 +61,7 @@ class Params(Section):
     caption: Caption
     tune: Tune
     invert: Invert
+    condition: Condition = Condition()
     edit: Edit
     evaluate: Evaluate
 

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tav.complaints import UserError, complaints, dotted, listed, nearest, one_line, quoted
+from tav.params.editing import Edit
 from tav.params.keys import is_key
 from tav.params.project import NOT_OF_SECTION, Params, merged
-from tav.params.sections import Edit, Extract, Section, Tune
+from tav.params.sections import Extract, Section, Tune
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def check(data: Any, name: str = "params.yaml") -> Params:
         wrong = complaints(error, Params)
     if isinstance(data, dict):
         wrong += _complaints_about_own_settings(data)
+    wrong = wrong or _missing_maps(params)
     if wrong:
         raise UserError(f"{name}: {listed(list(dict.fromkeys(wrong)), '; ')}")
     return params
@@ -70,6 +72,17 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
         video = edit.get("video")
         if isinstance(video, str) and is_key(video) and video not in videos:
             said.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
+    return said
+
+
+def _missing_maps(params: Params) -> list[str]:
+    """Kinds of maps that an edit's controls follow and nobody makes."""
+    said, made = [], params.condition.kinds
+    for key in params.edits:
+        kinds = dict.fromkeys(control.kind for control in params.edit_of(key).controls if control.kind)
+        if missing := [kind for kind in kinds if kind not in made]:
+            wanted = ", ".join([*made, *missing])
+            said.append(f"{dotted('edits', key)} follows {', '.join(missing)}: set condition.kinds to [{wanted}]")
     return said
 
 

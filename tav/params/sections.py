@@ -176,23 +176,6 @@ class Invert(Section):
     """null: the video's caption. "" as in the paper."""
 
 
-class Edit(Section):
-    """How an edited video is made."""
-
-    guidance_scale: Annotated[float, Field(ge=1, le=100)] = 12.5
-    """How strongly the prompt guides. 1: no guidance, in half the time."""
-    negative_prompt: Words = ""
-    """What guidance leads away from."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
-    """Of the noise, where an edit starts from noise."""
-    strength: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the schedule that is denoised. 1.0 as in the paper."""
-    start_from: Literal["inversion", "noise"] = Field(default="inversion", alias="from")
-    """inversion: the video's inverted latents. noise: pure noise, below strength 1 added to the video (SDEdit)."""
-    output_size: Literal["source", "model"] = "source"
-    """Of the edited video: the source's width and height, or the model's."""
-
-
 class Evaluate(Section):
     """With which models an edited video is measured."""
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tav.artifacts import ROOT, artifact, read_json
+from tav.artifacts import artifact, read_json
 from tav.params import Params, Section, UserError, check, read_yaml
 from tav.record.identity import as_before, hash_of, said
 from tav.running.guard import Inputs
@@ -58,8 +58,10 @@ class Made:
         data = {path: md5 for path, md5 in deps.items() if path not in made and not path.startswith(CODE)}
         asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
         sections = {name: said(s.model_dump(mode="json"), name) for name, s in self._sections().items()}
-        if compute := said(self._params.compute.model_dump(include=RECORDED), "compute"):
-            sections["compute"] = compute
+        later = {"compute": self._params.compute.model_dump(include=RECORDED)}  # sections that older rows have not
+        if self.is_edit:
+            later["condition"] = self._params.condition.model_dump(mode="json")
+        sections |= {name: part for name, values in later.items() if (part := said(values, name))}
         return hash_of([self.name, data, asked, sections])
 
     @cached_property
@@ -75,6 +77,8 @@ class Made:
             own["target_prompt"] = self._params.video_edit(self.key).prompt
         used = {name: section.model_dump(mode="json", by_alias=True) for name, section in self._sections().items()}
         used["compute"] = self._params.compute.model_dump(include=RECORDED)
+        if self.is_edit:
+            used["condition"] = self._params.condition.model_dump(mode="json")
         return own | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(used)}
 
     def metrics(self) -> dict[str, float]:
@@ -117,7 +121,7 @@ class Made:
     def is_here(self) -> bool:
         """Whether the files read here are those of dvc.lock. Frames and tensors aren't read."""
         paths = {Path(out["path"]): out["md5"] for entry in self.entries.values() for out in entry["outs"]}
-        unread = {p for p in paths if p.suffix == ".safetensors" or p.is_relative_to(ROOT / "extract")}
+        unread = {p for p in paths if p.suffix == ".safetensors" or p.parts[1] in ("extract", "condition")}
         return all(path.exists() and md5_of(path) == paths[path] for path in paths.keys() - unread)
 
     def _sections(self) -> dict[str, Section]:

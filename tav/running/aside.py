@@ -10,7 +10,7 @@ from tav.artifacts import ROOT
 from tav.params import Params
 
 ASIDE = ROOT / "removed"
-OF_VIDEOS, OF_EDITS = ("extract", "caption", "tune", "invert"), ("edit", "evaluate")
+OF_VIDEOS, OF_EDITS = ("extract", "caption", "tune", "invert", "condition"), ("edit", "evaluate")
 
 
 def put_aside(params: Params) -> list[str]:

@@ -128,6 +128,7 @@ def video_view(params: Params, key: str, folder: Path) -> dict[str, Any]:
         **said,
         "source": _source(key, folder / "sources" / f"{key}.mp4"),
         "edits": edits,
+        "maps": _maps(key, folder),
         "table": table(edits),
         "loss": loss_curve(artifact("tune", key, "loss.csv")),
         "tuning": _made("tune", key, "tuning.json"),
@@ -149,17 +150,32 @@ def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]]) -> 
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
-    """Writes `index.html`, `sources/VIDEO.mp4` and `edits/EDIT.mp4`. What isn't made yet is listed as such."""
-    names = ("base", "compute", "extract", "caption", "tune", "invert", "edit", "evaluate")
+    """Writes `index.html`, `sources/VIDEO.mp4`, `edits/EDIT.mp4`, `maps/VIDEO--KIND.mp4`. Lists what isn't made yet."""
+    names = ("base", "compute", "extract", "caption", "tune", "invert", "condition", "edit", "evaluate")
     sections = {name: settings_of(getattr(params, name)) for name in names}
     with atomic(artifact("report")) as folder:
-        for part in ("sources", "edits"):
+        for part in ("sources", "edits", "maps"):
             (folder / part).mkdir(parents=True)
         videos = []
         for video in params.videos:
             videos.append(video_view(params, video, folder))
             on_progress(Progress(len(videos), len(params.videos)))
         (folder / "index.html").write_text(render(videos, sections), encoding="utf-8")
+
+
+def _maps(key: str, folder: Path) -> list[dict[str, str]]:
+    """What controls may follow of a video: a video of each kind, as the source is shown."""
+    from tav.video import unfit, write_mp4
+
+    made = _made("condition", key, "maps/settings.json") or {"kinds": []}
+    views = []
+    for kind in made["kinds"]:
+        source = read_json(artifact("extract", key, "source/info.json"))
+        maps = read_frames(artifact("condition", key, f"maps/{kind}"))
+        name = f"maps/{key}--{kind}.mp4"
+        write_mp4(folder / name, unfit(maps, source["width"], source["height"], source["fit"]), source["fps"])
+        views.append({"kind": kind, "video": name})
+    return views
 
 
 def _source(key: str, file: Path) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """`tav init` and `tav upgrade`: a project in any folder, and an older one brought up to date."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,18 @@ def test_upgrade_of_a_project_older_than_the_numbers(tmp_path: Path, monkeypatch
     assert not Path("recipe.yaml").exists()
     upgrade(write=True)
     assert Path("recipe.yaml").exists()
+
+
+def test_upgrade_brings_the_sections_that_a_project_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dvc.yaml names them as parameters, and DVC wants them to be there."""
+    make_project(tmp_path / "p", demo=True)
+    monkeypatch.chdir(tmp_path / "p")
+    whole = Path("params.yaml").read_text()
+    block = next(b for b in re.split(r"^(?=[a-z])", whole, flags=re.MULTILINE) if b.startswith("condition:"))
+    Path("params.yaml").write_text(whole.replace(block, ""))
+    old = Path("params.yaml").read_text()
+    assert upgrade(write=False)[0] == "params.yaml: condition is new, at its end"
+    assert Path("params.yaml").read_text() == old
+    upgrade(write=True)
+    assert Path("params.yaml").read_text() == old + block
+    assert upgrade(write=False) == ["this project is up to date with this tav"]

@@ -13,7 +13,7 @@ from tav.params import Params, Section
 from tav.record.identity import UNSAID
 from tav.record.provenance import RECORDED, Made
 
-SECTIONS = ("base", "extract", "caption", "tune", "invert", "edit", "evaluate")
+SECTIONS = ("base", "extract", "caption", "tune", "invert", "condition", "edit", "evaluate")
 
 
 def made(name: str, **changed: dict[str, Any]) -> Made:

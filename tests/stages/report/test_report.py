@@ -176,6 +176,14 @@ class TestPage:
             made = project / artifact("edit", key, "video.mp4")
             assert (page.parent / f"edits/{key}.mp4").read_bytes() == made.read_bytes()
 
+    def test_maps_that_edits_may_follow_are_videos_too(self, page):
+        from tav.video import probe
+
+        info = probe(page.parent / "maps/car--canny.mp4")
+        assert (info.num_frames, info.fps, info.width, info.height) == (FRAMES, FPS, SIDE, SIDE)
+        labels = [attrs.get("aria-label") for tag, attrs in Reader(page.read_text()).tags if tag == "video"]
+        assert "Condition canny of car" in labels
+
     def test_it_says_what_is_there(self, page):
         text = Reader(page.read_text()).text
         for said in (
