@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import Params
+from tav.params import Params, UserError
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
     began = time.monotonic()
     asked, settings = params.video_edit(key), params.edit_of(key)
+    if settings.controls:
+        raise UserError(f"edit {key} has controls, which this version only makes the maps for: leave them out")
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
