@@ -20,6 +20,8 @@ class Metric(NamedTuple):
     defined_by: str
     """The benchmark whose formula it is."""
     format: str = "{:.3f}"
+    knob: str = ""
+    """The setting under `evaluate` that names its model; "" where no setting does."""
 
     def text(self, value: float | None, sign: str = "") -> str:
         """As the report and the table show a value; "" for none. sign: "+" shows it on positive numbers too."""
@@ -36,6 +38,7 @@ METRICS = {
         model="CLIP",
         range="-1 to 1",
         defined_by="LOVEU-TGVE 2023",
+        knob="clip",
     ),
     "consecutive_consistency": Metric(
         "Consecutive consistency",
@@ -44,6 +47,7 @@ METRICS = {
         model="CLIP",
         range="-1 to 1",
         defined_by="V2VBench",
+        knob="clip",
     ),
     "textual_alignment": Metric(
         "Textual alignment",
@@ -54,6 +58,7 @@ METRICS = {
         range="about 0 to 100",
         defined_by="LOVEU-TGVE 2023",
         format="{:.2f}",
+        knob="clip",
     ),
     "pick_score": Metric(
         "PickScore",
@@ -63,6 +68,7 @@ METRICS = {
         range="about 0 to 100",
         defined_by="LOVEU-TGVE 2023",
         format="{:.2f}",
+        knob="pick_score",
     ),
     "motion_alignment": Metric(
         "Motion alignment, px",

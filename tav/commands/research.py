@@ -1,7 +1,7 @@
 """What is typed for papers: data sets brought in."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so ma
 def register(app: typer.Typer) -> None:
     """Give the commands to `tav`."""
     app.add_typer(imports, name="import")
+    app.command()(compare)
 
 
 @imports.command("loveu")
@@ -57,6 +58,21 @@ def import_csv(
     from tav.commands.spreadsheet import import_csv
 
     _say(import_csv(file, Choice(only or [], split or [], limit)))
+
+
+def compare(
+    by: Annotated[Literal["all", "kind", "video"], typer.Option(help="What has a row.")] = "all",
+    form: Annotated[
+        Literal["text", "csv", "markdown", "latex"], typer.Option("--format", help="Of the table.")
+    ] = "text",
+    published: Annotated[str | None, typer.Option(help="A benchmark's published rows beside: v2vbench.")] = None,
+) -> None:
+    """Means of all metrics, with their spread and bootstrap intervals: a table for a paper."""
+    from tav.commands.compare import compared
+    from tav.commands.compare_forms import FORMS
+    from tav.params import load
+
+    print(FORMS[form](compared(load(), by, published)), end="")
 
 
 def _say(lines: list[str]) -> None:

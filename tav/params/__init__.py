@@ -19,6 +19,7 @@ from tav.params.reading import told as told
 from tav.params.sections import Base as Base
 from tav.params.sections import Caption as Caption
 from tav.params.sections import Compute as Compute
+from tav.params.sections import Evaluate as Evaluate
 from tav.params.sections import Extract as Extract
 from tav.params.sections import Fit as Fit
 from tav.params.sections import Model as Model

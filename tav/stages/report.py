@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json
+from tav.comparison import tables
 from tav.metric_table import METRICS
 from tav.params import Params, Section
 from tav.stages import OnProgress, Progress
@@ -140,13 +141,14 @@ def video_view(params: Params, key: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]]) -> str:
+def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]], means: list[dict[str, Any]]) -> str:
     """The page. All text is escaped: prompts come from anywhere."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent)
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return jinja.get_template("report.html.jinja").render(videos=videos, sections=sections, metrics=METRICS)
+    page = jinja.get_template("report.html.jinja")
+    return page.render(videos=videos, sections=sections, means=means, metrics=METRICS)
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -160,7 +162,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         for video in params.videos:
             videos.append(video_view(params, video, folder))
             on_progress(Progress(len(videos), len(params.videos)))
-        (folder / "index.html").write_text(render(videos, sections), encoding="utf-8")
+        (folder / "index.html").write_text(render(videos, sections, tables(params)), encoding="utf-8")
 
 
 def _maps(key: str, folder: Path) -> list[dict[str, str]]:

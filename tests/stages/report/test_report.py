@@ -233,3 +233,26 @@ def test_large_videos_are_not_made_of_squares(tmp_path, monkeypatch):
     )
     report.run(settings(), "", lambda progress: None)
     assert 'class="player enlarged"' not in Path("artifacts/report/index.html").read_text()
+
+
+def test_means_by_kind_stand_below_the_videos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = raw_settings()
+    assert report.tables(params.check(data)) == []  # nothing is measured
+    for key, kind, value in (
+        ("car--dog", "object", 30.0),
+        ("car--blue", "style", 20.0),
+        ("later--cat", "object", 26.0),
+    ):
+        data["edits"][key]["kind"] = kind
+        write_json(artifact("evaluate", key, "metrics.json"), {"edit": {"textual_alignment": value}, "source": {}})
+    (shown,) = report.tables(params.check(data))
+    assert shown["head"] == ["kind", "edits", "Textual alignment"]
+    assert shown["rows"] == [
+        ["object", "2", "28.00 ± 2.83 [26.00, 30.00]"],
+        ["style", "1", "20.00 ± 0.00 [20.00, 20.00]"],
+    ]
+    page = report.render([], {}, [shown])
+    assert "All edits, by kind" in page
+    assert "28.00 ± 2.83 [26.00, 30.00]" in page
+    assert "All edits" not in report.render([], {}, [])
