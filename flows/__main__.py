@@ -4,12 +4,15 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tav.complaints import one_line
 from tav.params import UserError
 from tav.running.ending import end_in_order
 
+KINDS = ("process", "docker", "kubernetes")
+"""Of work pools."""
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -20,19 +23,39 @@ SETTINGS = {
 
 def main(given: list[str] | None = None) -> int:
     arguments = parse(given)
-    return run_flow(arguments.targets, arguments.jobs)
+    return run_flow(arguments.targets, arguments.jobs, arguments.workers)
 
 
-def run_flow(targets: list[str], jobs: int | None = None) -> int:
+def run_flow(targets: list[str], jobs: int | None = None, workers: str | None = None) -> int:
     """Run the flow in the current folder. Gives the exit code: 0; 1 when something failed; 130 for Ctrl-C.
 
-    Call it once and leave with its code: it sets what Prefect reads of the environment, and what signals do.
+    workers: the kind of pool that the videos go to; None: all runs here. Call it once and leave
+    with its code: it sets what Prefect reads of the environment, and what signals do.
     """
+    return _ended(lambda: run(targets, jobs, workers))
+
+
+def run_workers(pool: str, checkpoint_minutes: float) -> int:
+    """Start workers in the current folder, and wait for them. Gives the exit code, as `run_flow`."""
+
+    def start() -> int:
+        if pool not in ("gpu", "cpu"):
+            raise UserError(f"there is no pool {pool!r}: expected gpu or cpu")
+        check_prefects_home()
+        from flows.remote.server import start_workers
+
+        return start_workers("gpu" if pool == "gpu" else "cpu", checkpoint_minutes)
+
+    return _ended(start)
+
+
+def _ended(act: Callable[[], int]) -> int:
+    """What `act` gives, or how it went wrong. For a process that does nothing else: it sets up Prefect and signals."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     end_in_order()  # so that Prefect's temporary server ends too
     try:
-        return run(targets, jobs)
+        return act()
     except UserError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
@@ -54,10 +77,17 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
         help="stages to make, and what they need: tune, tune@man-skiing. Default: all",
     )
     parser.add_argument("--jobs", type=_count, help="stages at once, at most (default: as many as there are cores)")
+    parser.add_argument(
+        "--workers",
+        nargs="?",
+        const="process",
+        choices=KINDS,
+        help="send each video to a worker of this kind of pool (default: process); docs/scale.md",
+    )
     return parser.parse_args(given)
 
 
-def run(targets: list[str], jobs: int | None = None) -> int:
+def run(targets: list[str], jobs: int | None = None, workers: str | None = None) -> int:
     """Make the targets. Prefect is not even imported when there is nothing to do."""
     from flows import dag
     from tav.params import load
@@ -68,10 +98,17 @@ def run(targets: list[str], jobs: int | None = None) -> int:
         print(f"all {len(needs)} stages are up to date")
         return 0
     check_prefects_home()
-    from flows.pipeline import pipeline, reach_server
+    if workers:
+        from flows.remote.driver import on_workers
+        from flows.remote.server import check_address
 
-    reach_server()
-    state = pipeline(targets, jobs, return_state=True)
+        check_address()
+        state = on_workers(targets, workers, return_state=True)
+    else:
+        from flows.pipeline import pipeline, reach_server
+
+        reach_server()
+        state = pipeline(targets, jobs, return_state=True)
     print(state.message or "", file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
 

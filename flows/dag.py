@@ -1,6 +1,6 @@
 """dvc.yaml's graph: its stages in order, what DVC finds stale, and `meta:` of a stage. Asks DVC, starts nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from types import ModuleType
@@ -67,6 +67,24 @@ def read(targets: Iterable[str] = ()) -> list[Stage]:
         )
         for name in TopologicalSorter(upstream).static_order()
         if name in needed
+    ]
+
+
+def listed(names: Collection[str], changed: str) -> list[Stage]:
+    """These stages of dvc.yaml alone, what a stage needs before it. Asks DVC for no status: all of them say `changed`.
+
+    Raises UserError: an unknown stage, a graph that DVC can't read.
+    """
+    with _asked() as dvc, dvc.repository() as repo:
+        graph = dvc.graph(repo)
+    upstream = {name: node.upstream for name, node in graph.items()}
+    known = set(_chosen(list(upstream), list(names)))
+    return [
+        Stage(
+            name=name, upstream=frozenset(upstream[name] & known), changed=changed, meta=_meta(name, graph[name].meta)
+        )
+        for name in TopologicalSorter(upstream).static_order()
+        if name in known
     ]
 
 

@@ -14,13 +14,13 @@ import hashlib
 import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from prefect import flow, get_client, get_run_logger, task
+from prefect import Task, flow, get_client, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, StateType
@@ -32,6 +32,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows import dag, process
 from flows.dag import Stage
 from flows.ends import Exit
+from flows.remote.secret import hidden
 from flows.schedule import Schedule, Share, this_machine
 from flows.supervisor import GRACE
 from tav.params import UserError, load
@@ -57,27 +58,33 @@ def pipeline(targets: list[str] | None = None, jobs: int | None = None) -> State
     """
     load()
     stages = dag.read(targets or ())
-    _show_plan(stages)
+    show_plan(stages)
     schedule = Schedule(stages, this_machine(jobs))
     stop = threading.Event()
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
-        _run_all(schedule, futures, stop)
+        run_all(schedule, futures, stop, make, cancelled)
     finally:  # Ctrl-C, SIGTERM, a cancelled flow
         stop.set()
         wait(list(futures.values()), timeout=GRACE + 4)
     if not schedule.over:
         return Cancelled(message="cancelled: nothing of it runs any more")
-    _record()
+    record()
     return Failed(message=schedule.summary()) if schedule.failed else Completed(message=schedule.summary())
 
 
-def _run_all(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: threading.Event) -> None:
-    """Run the stages to the end of the schedule, or until the flow is cancelled."""
+def run_all(
+    schedule: Schedule,
+    futures: dict[str, PrefectFuture[Any]],
+    stop: threading.Event,
+    making: Task[[Stage, Share, threading.Event], State[Any]],
+    is_over: Callable[[], bool],
+) -> None:
+    """Run the stages to the end of the schedule, or until the flow is cancelled. making: makes one stage."""
     ended: SimpleQueue[str] = SimpleQueue()
 
     def submit(stage: Stage, share: Share) -> None:
-        named = make.with_options(name=stage.name, task_run_name=stage.name, retries=stage.meta.retries)
+        named = making.with_options(name=stage.name, task_run_name=stage.name, retries=stage.meta.retries)
         before = [futures[name] for name in stage.upstream if name in futures]
         futures[stage.name] = named.submit(stage, share, stop, wait_for=before, return_state=False)
 
@@ -92,7 +99,7 @@ def _run_all(schedule: Schedule, futures: dict[str, PrefectFuture[Any]], stop: t
             futures[name].wait()  # else .state asks the server, which may not have heard yet
             state = futures[name].state
             schedule.ended(name, "" if state.is_completed() else state.message or str(state.name))
-        if _cancelled():
+        if is_over():
             return
 
 
@@ -121,30 +128,40 @@ def reach_server() -> None:
         )
 
 
-def _may_try_again(task: Any, task_run: Any, state: State[Any]) -> bool:
+def may_try_again(task: Any, task_run: Any, state: State[Any]) -> bool:
     return isinstance(state.data, StageFailed) and state.data.curable
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=_may_try_again)
+@task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=may_try_again)
 def make(stage: Stage, share: Share, stop: threading.Event) -> State[Any]:
     """Have DVC make one stage, in a child process. The state says what came of it: "ran", "did not change"."""
+    return state_of(run_child(process.repro(stage.name), stage, share, stop))
+
+
+def run_child(command: Sequence[str], stage: Stage, share: Share, stop: threading.Event) -> Exit:
+    """Run what makes a stage. Its lines go to the log, its progress to Prefect's page."""
     logger = get_run_logger()
     logger.info("%s: %s", stage.name, stage.changed or "something before it was made again; DVC decides")
     show = _progress(stage.name)
 
     def on_line(line: str) -> None:
         if line.strip():
-            logger.info(line)
+            logger.info(hidden(line))
             show(line)
 
     env = process.environment(share.threads, share.gpu)
-    end = process.run(process.repro(stage.name), env, on_line, stage.meta.timeout, stop)
+    end = process.run(command, env, on_line, stage.meta.timeout, stop)
+    return end._replace(text=hidden(end.text))
+
+
+def state_of(end: Exit) -> State[Any]:
+    """How a stage ended, as Prefect says it."""
     if not end.ok:
         return Failed(message=end.text, data=StageFailed(end))  # not raised: a traceback of this file helps nobody
     return Completed(message=end.text)
 
 
-def _show_plan(stages: list[Stage]) -> None:
+def show_plan(stages: list[Stage]) -> None:
     """Say what is up to date and what is not, in the log and as a table."""
     needs = dag.needs(stages)
     counts = ", ".join(f"{list(needs.values()).count(need)} {need}" for need in ("up to date", "stale", "maybe"))
@@ -179,7 +196,7 @@ def artifact_key(name: str) -> str:
     return plain if lossless else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".strip("-")
 
 
-def _cancelled() -> bool:
+def cancelled() -> bool:
     """Whether someone cancelled this flow run on Prefect's page."""
     with suppress(Exception), get_client(sync_client=True) as client:  # a server that is away cancels nothing
         state = client.read_flow_run(flow_run.id).state
@@ -187,7 +204,7 @@ def _cancelled() -> bool:
     return False
 
 
-def _record() -> None:
+def record() -> None:
     """Make MLflow say what dvc.lock says. The stages are made all the same when that fails."""
     logger = get_run_logger()
     end = process.run([sys.executable, "-m", "tav", "record"], process.environment(1), logger.info, timeout=600)

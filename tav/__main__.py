@@ -219,11 +219,28 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Stages at once, at most. Default: as many as there are cores.")
     ] = None,
+    workers: Annotated[bool, typer.Option("--workers", help="Send each video to a worker (docs/scale.md).")] = False,
+    on: Annotated[str, typer.Option(help="The workers' kind: process, docker or kubernetes.")] = "process",
 ) -> None:
     """Make what is stale, side by side, with retries and logs: `dvc repro` through Prefect."""
-    from flows.__main__ import run_flow
+    from flows.__main__ import KINDS, run_flow
 
-    raise typer.Exit(run_flow(targets or [], jobs))
+    if on not in KINDS:
+        raise typer.BadParameter(f"got {on!r}, expected one of {', '.join(KINDS)}", param_hint="--on")
+    raise typer.Exit(run_flow(targets or [], jobs, on if workers else None))
+
+
+@app.command()
+def worker(
+    pool: Annotated[str, typer.Argument(help="gpu (which also runs what needs none) or cpu.", metavar="POOL")] = "gpu",
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0.01, help="How often a tuning's checkpoints go to the DVC remote.")
+    ] = 10,
+) -> None:
+    """Run what `tav run --workers` hands out, on each GPU of this machine. Call it in a clone."""
+    from flows.__main__ import run_workers
+
+    raise typer.Exit(run_workers(pool, checkpoint_minutes))
 
 
 @app.command()

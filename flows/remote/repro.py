@@ -1,0 +1,36 @@
+"""`python -m flows.remote.repro STAGE`, on a worker: inputs from DVC's remote, the stage, its outputs to the remote.
+
+Its exit codes are those of `flows.repro`; 75 when the remote stayed away.
+"""
+
+import logging
+import sys
+
+from flows import dvc_api, ends
+from flows.repro import main as make
+
+
+def main(name: str) -> int:
+    from flows.remote import store
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    try:
+        with dvc_api.repository() as repo:
+            store.bring(repo, name)
+        code = make(name)
+        if ends.tell(code, "").ok:
+            with dvc_api.repository() as repo:
+                store.push(repo, [name])
+    except KeyboardInterrupt:
+        return 130
+    except (dvc_api.DvcException, OSError) as error:
+        print(f"the DVC remote: {store.told(error)}", file=sys.stderr)
+        return ends.TEMPORARY
+    return code
+
+
+if __name__ == "__main__":
+    from tav.running.ending import end_with_parent
+
+    end_with_parent()
+    sys.exit(main(sys.argv[1]))
