@@ -24,7 +24,8 @@ from emoji_world.judge import Judge, Reading, load_judge, read
 from emoji_world.render import render_video
 from emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav import params as parameters
-from tav.model.ddim import ddim_invert, ddim_sample, first_step
+from tav.model.ddim import Schedule, add_noise, ddim_invert, ddim_sample, first_step
+from tav.model.denoiser import Network, guided, prompted
 from tav.model.inflation import SparseCausalAttention, VideoGroupNorm, inflate
 from tav.model.latents import Moments, decode, encode_moments
 from tav.model.pretrained import load_pipeline
@@ -122,39 +123,36 @@ def edit(
     """An edited video for each prompt: uint8 (f h w 3)."""
     prompt = caption(scenes[0]) if settings.invert.prompt is None else settings.invert.prompt
     source, negative, *targets = encode_prompts(pipe, [prompt, settings.edit.negative_prompt, *prompts])
-    steps = settings.invert.num_inference_steps
-    start = first_step(settings.edit.strength, steps)
-    latents = start_latents(variant, settings, pipe, moments, source, start)
+    whole = Schedule.of(pipe.scheduler, settings.invert.num_inference_steps)
+    schedule = whole.from_step(first_step(settings.edit.strength, len(whole)))
+    latents = start_latents(variant, settings, pipe, moments, source, whole, schedule)
     alone = 1 if variant.inflated else NUM_FRAMES  # an image UNet takes each frame for a video of one
     for target in targets:
-        edited = ddim_sample(
-            pipe.unet,
-            pipe.scheduler,
-            latents,
-            join([target] * alone),
-            join([negative] * alone),
-            num_inference_steps=steps,
-            guidance_scale=settings.edit.guidance_scale,
-            start=start,
-        )
-        yield decode(pipe.vae, edited)
+        prompts_of_frames, negatives = join([target] * alone), join([negative] * alone)
+        denoise = guided(Network(pipe.unet), prompts_of_frames, negatives, settings.edit.guidance_scale)
+        yield decode(pipe.vae, ddim_sample(denoise, schedule, latents))
 
 
 def start_latents(
-    variant: Variant, settings: parameters.Params, pipe: Any, moments: Moments, source: Prompts, start: int
+    variant: Variant,
+    settings: parameters.Params,
+    pipe: Any,
+    moments: Moments,
+    source: Prompts,
+    whole: Schedule,
+    schedule: Schedule,
 ) -> torch.Tensor:
-    """Inverted latents; or noise, of which some is video where the strength is below 1."""
-    steps = settings.invert.num_inference_steps
+    """Inverted latents; or noise, of which some is video where the strength is below 1.
+
+    schedule: the part of the whole one that will be sampled.
+    """
     if variant.noise is None:
         sources = join([source] * (1 if variant.inflated else NUM_FRAMES))
-        return ddim_invert(pipe.unet, pipe.scheduler, moments.mean, sources, steps)[steps - start]
+        return ddim_invert(prompted(Network(pipe.unet), sources), whole, moments.mean).at(len(schedule))
     frames = 1 if variant.noise == "shared" else NUM_FRAMES
     generator = torch.Generator().manual_seed(settings.edit.seed)
     noise = torch.randn(frames, *moments.mean.shape[1:], generator=generator).expand_as(moments.mean)
-    if start == 0:
-        return noise
-    pipe.scheduler.set_timesteps(steps)
-    return pipe.scheduler.add_noise(moments.mean, noise, pipe.scheduler.timesteps[start : start + 1])
+    return noise if len(schedule) == len(whole) else add_noise(moments.mean, noise, schedule.alphas[0])
 
 
 def figures_of(kind: str, asked: Scene, source: list[Scene], seen: Reading) -> Figures:

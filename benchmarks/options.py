@@ -24,15 +24,15 @@ from emoji_world.judge import load_judge, read
 from emoji_world.world import caption
 from tav import params as parameters
 from tav.metrics import psnr
-from tav.model.compilation import compile_blocks
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.latents import Moments
+from tav.model.options.compilation import compile_blocks
+from tav.model.options.token_merging import merge_tokens
+from tav.model.options.xformers_attention import use_xformers
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts, encode_prompts
-from tav.model.token_merging import merge_tokens
 from tav.model.tuning import TuneSettings, tune
-from tav.model.xformers_attention import use_xformers
 
 OPTIONS: dict[str, Callable[[Any], str | None]] = {
     "none": lambda unet: None,

@@ -15,7 +15,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tav.model.ddim import ddim_invert, ddim_sample, predict_noise
+from tav.model.ddim import Schedule, ddim_invert, ddim_sample
+from tav.model.denoiser import Network, guided, predict_noise, prompted
 from tav.model.device import best_device
 from tav.model.inflation import inflate
 from tav.model.latents import decode, encode_moments
@@ -96,16 +97,16 @@ def build(size: dict[str, Any], device: str, dtype: torch.dtype) -> SimpleNamesp
 def set_up(unet: Any, cell: Cell) -> str | None:
     """Attention, token merging and compilation, as the stages set them. Returns why it can't be, if so."""
     if cell.attention == "xformers":
-        from tav.model.xformers_attention import use_xformers
+        from tav.model.options.xformers_attention import use_xformers
 
         if refused := use_xformers(unet, DTYPES[cell.precision]):
             return refused
     if cell.token_merging:
-        from tav.model.token_merging import merge_tokens
+        from tav.model.options.token_merging import merge_tokens
 
         merge_tokens(unet, cell.token_merging)
     if cell.compiled:
-        from tav.model.compilation import compile_blocks
+        from tav.model.options.compilation import compile_blocks
 
         compile_blocks(unet)
     return None
@@ -186,9 +187,9 @@ def step_of(cell: Cell, pipe: Any, video: np.ndarray, prompts: Prompts) -> Calla
 def invert_and_edit(pipe: Any, video: np.ndarray, prompts: Prompts, steps: int) -> np.ndarray:
     """All that comes after loading: VAE, DDIM inversion, guided sampling, VAE."""
     latents = encode_moments(pipe.vae, video).mean
-    inverted = ddim_invert(pipe.unet, pipe.scheduler, latents, prompts, steps)[-1]
-    edited = ddim_sample(pipe.unet, pipe.scheduler, inverted, prompts, prompts, num_inference_steps=steps)
-    return decode(pipe.vae, edited)
+    network, schedule = Network(pipe.unet), Schedule.of(pipe.scheduler, steps)
+    inverted = ddim_invert(prompted(network, prompts), schedule, latents).at(steps)
+    return decode(pipe.vae, ddim_sample(guided(network, prompts, prompts, 12.5), schedule, inverted))
 
 
 def clock(work: Callable[[], object]) -> float:

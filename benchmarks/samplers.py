@@ -24,9 +24,9 @@ from emoji_world.render import render_video
 from emoji_world.world import Scene, caption
 from tav import params as parameters
 from tav.metrics import psnr
-from tav.model.ddim import ddim_invert, first_step, predict_noise
+from tav.model.ddim import Schedule, ddim_invert, first_step
+from tav.model.denoiser import Network, predict_noise, prompted
 from tav.model.latents import decode
-from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts, encode_prompts, join
 
 INVERSION_STEPS = 20
@@ -61,9 +61,7 @@ CASES += [Case(*case) for case in product((0.5, 1.0), (1,), (1,), ((0, 0.5), (0.
 
 def timesteps_of(scheduler: Any, steps: int) -> list[int]:
     """DDIM's, the largest first."""
-    scheduler = ddim_scheduler(scheduler)
-    scheduler.set_timesteps(steps)
-    return [int(timestep) for timestep in scheduler.timesteps]
+    return [int(timestep) for timestep in Schedule.of(scheduler, steps).timesteps]
 
 
 def solver_of(scheduler: Any, timesteps: list[int], order: int) -> Any:
@@ -105,9 +103,10 @@ def of_video(
     pipe, moments = prepare(VARIANTS[0], settings, scenes)
     texts = [caption(scenes[0]), settings.edit.negative_prompt, *(caption(asked[kind]) for kind in KINDS)]
     source_prompt, negative, *targets = encode_prompts(pipe, texts)
-    trajectory = ddim_invert(pipe.unet, pipe.scheduler, moments.mean, source_prompt, INVERSION_STEPS)
+    whole = Schedule.of(pipe.scheduler, INVERSION_STEPS)
+    trajectory = ddim_invert(prompted(Network(pipe.unet), source_prompt), whole, moments.mean)
     levels = timesteps_of(pipe.scheduler, INVERSION_STEPS)
-    inverted = dict(zip(levels, trajectory.flip(0), strict=False))  # and the clean latents, which have no level
+    inverted = dict(zip(levels, trajectory.latents.flip(0), strict=False))  # and the clean latents, which have no level
     frames = render_video(scenes)
     figures: dict[str, Figures] = {VAE: {"psnr": psnr(decode(pipe.vae, moments.mean), frames)}}
     for case in CASES:

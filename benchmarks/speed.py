@@ -28,7 +28,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tav.budget.expectation import expect_sampling, expect_tuning
 from tav.budget.meter import measure_speed
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.latents import encode_moments
 from tav.model.prompts import Prompts

@@ -1,13 +1,19 @@
-"""The base model as params.yaml asks for it: loaded, on its device, a video model, and run in its way."""
+"""The one bridge from params.yaml to the model's own types: the base as it is asked for, tuning's settings, an edit."""
 
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tav.params import Compute, Params, told
+from tav.params import Compute, Edit, Params, told
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
+
+    from tav.model.ddim import OnStep, Trajectory
+    from tav.model.prompts import Prompts
+    from tav.model.tune_settings import TuneSettings
+    from tav.params.sections import Precision
 
 
 def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> Any:
@@ -20,6 +26,7 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
     """
     from tav.model.device import best_device
     from tav.model.inflation import inflate
+    from tav.model.options import apply
     from tav.model.pretrained import identity, load_pipeline
     from tav.model.tuned_weights import load_tuned_weights
 
@@ -34,24 +41,14 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
             inflate(pipe.unet, seed=seed)
         else:
             load_tuned_weights(pipe.unet, tuned, base=identity(base.place, base.revision, loras=base.fused))
-        _set_up(pipe.unet, compute, dtype)
+        apply(
+            pipe.unet,
+            dtype,
+            attention=compute.attention,
+            token_merging=compute.token_merging,
+            compiled=compute.compile,
+        )
     return pipe
-
-
-def _set_up(unet: Any, compute: Compute, dtype: "torch.dtype") -> None:
-    if compute.attention == "xformers":
-        from tav.model.xformers_attention import use_xformers
-
-        if refused := use_xformers(unet, dtype):
-            print(refused, flush=True)
-    if compute.token_merging:
-        from tav.model.token_merging import merge_tokens
-
-        merge_tokens(unet, compute.token_merging)
-    if compute.compile:
-        from tav.model.compilation import compile_blocks
-
-        compile_blocks(unet)
 
 
 def told_cut(stage: str, pipe: Any, prompt: str) -> str:
@@ -65,7 +62,7 @@ def told_cut(stage: str, pipe: Any, prompt: str) -> str:
     return cut
 
 
-def precision_of(compute: Compute, device: str) -> str:
+def precision_of(compute: Compute, device: str) -> "Precision":
     """fp32, bf16 or fp16: what `auto` comes to on a device."""
     import torch
 
@@ -80,3 +77,56 @@ def dtype_of(compute: Compute, device: str) -> "torch.dtype":
     from tav.model.tuning import DTYPES
 
     return DTYPES[precision_of(compute, device)]
+
+
+NOT_OF_THE_MODEL = {"sample_every", "save_precision"}
+"""Knobs of `tune` that are the stage's own."""
+
+
+def tuning_settings(
+    params: Params, key: str, device: str, gradient_checkpointing: bool, adam8bit: bool
+) -> "TuneSettings":
+    """The model's own settings type, which knows nothing of params.yaml, for a video."""
+    from tav.model.tune_settings import TuneSettings
+
+    asked = params.tune_of(key).model_dump(exclude=NOT_OF_THE_MODEL | {"gradient_checkpointing"})
+    return TuneSettings(
+        **asked,
+        gradient_checkpointing=gradient_checkpointing,
+        adam8bit=adam8bit,
+        precision=precision_of(params.compute, device),
+    )
+
+
+def sample_edit(
+    pipe: Any,
+    settings: Edit,
+    inverted: "Trajectory",
+    target: "Prompts",
+    negative: "Prompts",
+    *,
+    split_guidance: bool = False,
+    on_step: "OnStep | None" = None,
+) -> "Tensor":
+    """The latents of an edit, as its settings ask for it: float32, f c h w.
+
+    Args:
+        pipe: from `open_base`, tuned.
+        settings: of the edit.
+        inverted: the video's.
+        target: the edit's prompt.
+        negative: its negative prompt.
+        split_guidance: see `guided`.
+        on_step: see OnStep.
+    """
+    from tav.model.ddim import Schedule, ddim_sample, first_step, start_from_noise
+    from tav.model.denoiser import Network, guided
+
+    start = first_step(settings.strength, inverted.steps)
+    schedule = Schedule.of(pipe.scheduler, inverted.steps).from_step(start)
+    if settings.start_from == "noise":
+        latents = start_from_noise(inverted.at(0), schedule, pure=start == 0, seed=settings.seed)
+    else:
+        latents = inverted.at(len(schedule))
+    denoise = guided(Network(pipe.unet), target, negative, settings.guidance_scale, split=split_guidance)
+    return ddim_sample(denoise, schedule, latents.to(pipe.device), on_step=on_step)

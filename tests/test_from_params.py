@@ -9,10 +9,11 @@ from project import tiny_params
 from tiny import tiny_stable_diffusion
 
 from tav.budget.plan import machine
-from tav.from_params import open_base, precision_of
+from tav.from_params import NOT_OF_THE_MODEL, open_base, precision_of, tuning_settings
 from tav.model.inflation import SparseCausalAttention
-from tav.model.token_merging import MergingAttention
-from tav.params import Params, UserError, check
+from tav.model.options.token_merging import MergingAttention
+from tav.model.tune_settings import TuneSettings
+from tav.params import Params, Tune, UserError, check
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,13 @@ def test_a_device_that_is_not_there(models: Path, monkeypatch: pytest.MonkeyPatc
     for work in (lambda: open_base(params(models)), machine):
         with pytest.raises(UserError, match=f"^TAV_DEVICE is '{asked}'; expected a device that torch has here.*{why}"):
             work()
+
+
+def test_every_knob_of_tuning_reaches_it_or_is_the_stages_own(models: Path) -> None:
+    """A knob that the model does not know is an error, and no default in its place."""
+    data = tiny_params(models)
+    data["tune"] |= {"steps": 7, "weight_decay": 0.5}
+    (key,) = list(data["videos"])[:1]
+    settings = tuning_settings(check(data), key, "cpu", gradient_checkpointing=True, adam8bit=False)
+    assert (settings.steps, settings.weight_decay, settings.gradient_checkpointing) == (7, 0.5, True)
+    assert set(Tune.model_fields) - NOT_OF_THE_MODEL <= set(TuneSettings.__dataclass_fields__)

@@ -129,7 +129,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "tav.artifacts": {"tav.params"},
     "tav.recipe": {"tav.params"},
     "tav.params_schema": {"tav.artifacts", "tav.params"},
-    "tav.params": {"tav.params", "tav.complaints", "tav.yaml_files"},
+    "tav.params": {"tav.params", "tav.complaints", "tav.yaml_files", "tav.model.tune_settings"},
     "tav.yaml_files": {"tav.complaints"},
     "tav.complaints": set(),
 }

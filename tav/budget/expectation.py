@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tav.budget.meter import Meter, Speed
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.master_weights import keep_masters
 from tav.model.prompts import Prompts

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from tav.params import Params, UserError, told
 if TYPE_CHECKING:
     from tav.budget.expectation import Expectation
     from tav.budget.meter import Speed
-    from tav.model.tuning import TuneSettings
 
 GB = 1e9
 CAPS = {"12gb": 12 * GB, "16gb": 16 * GB, "24gb": 24 * GB}
@@ -114,10 +113,10 @@ def expect(
     params: Params, work: Work, savings: Savings, pipe: Any, on: Machine, speed: "Speed | None" = None
 ) -> "Expectation":
     from tav.budget.expectation import expect_sampling, expect_tuning
-    from tav.from_params import dtype_of
+    from tav.from_params import dtype_of, tuning_settings
 
     if work.stage == "tune":
-        settings = tuning_settings(params, work.key, savings, on.device)
+        settings = tuning_settings(params, work.key, on.device, savings.gradient_checkpointing, savings.adam8bit)
         return expect_tuning(pipe, work.num_frames, work.size, settings, speed=speed)
     return expect_sampling(
         pipe,
@@ -128,19 +127,6 @@ def expect(
         split_guidance=savings.split_guidance,
         speed=speed,
     )
-
-
-def tuning_settings(params: Params, key: str, savings: Savings, device: str) -> "TuneSettings":
-    """The model's own settings type, which knows nothing of params.yaml."""
-    from tav.from_params import precision_of
-    from tav.model.tuning import TuneSettings
-
-    asked = params.tune_of(key).model_dump() | {
-        "gradient_checkpointing": savings.gradient_checkpointing,
-        "adam8bit": savings.adam8bit,
-        "precision": precision_of(params.compute, device),
-    }
-    return TuneSettings(**{field.name: asked[field.name] for field in fields(TuneSettings) if field.name in asked})
 
 
 def announce(params: Params, work: Work, pipe: Any) -> Savings:

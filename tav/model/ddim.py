@@ -1,21 +1,75 @@
 """DDIM, both ways: a video's latents to noise, and noise to an edited video (paper, section 4.2; Song et al. 2021).
 
-Latents are `(b f) c h w` and there is a prompt for each of the b videos: the number of frames follows from the two.
+Latents are `(b f) c h w`. The network comes as a Denoiser (denoiser.py says what may be put around it), the noise
+levels as a Schedule, of which the caller takes the part that it wants walked: `strength` is a slice of it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
-from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
-from tav.model.inflation import set_num_frames
+from tav.model.denoiser import Denoiser, DiffusionStep
 from tav.model.pretrained import ddim_scheduler
-from tav.model.prompts import Condition, Prompts, join
 
 OnStep = Callable[[int, int], None]
 """Called after each step with the number of steps done and of all."""
+AfterStep = Callable[[Tensor, DiffusionStep], Tensor]
+"""Called with the latents after sampling's step, and gives those that sampling goes on with."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise levels that inversion climbs and sampling descends."""
+
+    timesteps: Tensor
+    """n, the one with the most noise first."""
+    alphas: Tensor
+    """n + 1: alpha bar (how much of the variance is picture) at each time step, then at the end, where it is clean."""
+    prediction_type: str
+    """epsilon or v_prediction. The official code (util.py, next_step) takes every model for an epsilon one."""
+
+    @classmethod
+    def of(cls, scheduler: Any, num_inference_steps: int) -> Self:
+        """A model's, in so many steps. Its scheduler may be of any class: its config counts. Raises ValueError."""
+        ddim = ddim_scheduler(scheduler)
+        prediction_type = ddim.config.prediction_type
+        if prediction_type not in {"epsilon", "v_prediction"}:
+            raise ValueError(f"the model's prediction_type is {prediction_type}; expected epsilon or v_prediction")
+        ddim.set_timesteps(num_inference_steps)
+        end = int(ddim.timesteps[-1]) - ddim.config.num_train_timesteps // num_inference_steps
+        last = ddim.alphas_cumprod[end] if end >= 0 else ddim.final_alpha_cumprod
+        alphas = torch.cat([ddim.alphas_cumprod[ddim.timesteps], last.reshape(1)])
+        return cls(ddim.timesteps, alphas, prediction_type)
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def from_step(self, start: int) -> Self:
+        """Without the first steps, those with the most noise. Raises ValueError where none is left."""
+        if not 0 <= start < len(self):
+            raise ValueError(f"start is {start}; expected 0 to {len(self) - 1}, a step of the schedule")
+        return type(self)(self.timesteps[start:], self.alphas[start:], self.prediction_type)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A video's latents on their way from clean to noise, as inversion found them."""
+
+    latents: Tensor
+    """float32, (n + 1) (b f) c h w: the clean ones, then those after each of the inversion's n steps."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.latents) - 1
+
+    def at(self, steps_left: int) -> Tensor:
+        """The latents from which so many steps of sampling lead to the clean ones: (b f) c h w."""
+        if not 0 <= steps_left <= self.steps:
+            raise ValueError(f"{steps_left} steps from clean latents; the inversion took {self.steps}")
+        return self.latents[steps_left]
 
 
 def first_step(strength: float, num_inference_steps: int) -> int:
@@ -23,172 +77,107 @@ def first_step(strength: float, num_inference_steps: int) -> int:
     return num_inference_steps - max(1, min(num_inference_steps, int(num_inference_steps * strength + 1e-6)))
 
 
-def start_latents(inverted: Tensor, scheduler: Any, *, strength: float, from_noise: bool, seed: int) -> Tensor:
-    """Latents to start an edit from: float32, f c h w.
-
-    From noise takes none of the inversion: pure noise, or for a strength below 1 the clean latents with that step's
-    share of noise (as SDEdit does).
+def start_from_noise(clean: Tensor, schedule: Schedule, *, pure: bool, seed: int) -> Tensor:
+    """Latents to start an edit from without inversion: float32, f c h w.
 
     Args:
-        inverted: from `ddim_invert`.
-        scheduler: the model's.
-        strength: see `first_step`.
-        from_noise: and not from the inversion.
+        clean: the video's latents, f c h w.
+        schedule: what will be walked.
+        pure: noise alone; else the clean latents with the first step's share of noise (SDEdit).
         seed: of the noise.
     """
-    steps = len(inverted) - 1
-    start = first_step(strength, steps)
-    if not from_noise:
-        return inverted[steps - start]
-    noise = torch.randn(inverted.shape[1:], generator=torch.Generator().manual_seed(seed)).to(inverted.device)
-    if start == 0:
-        return noise
-    scheduler.set_timesteps(steps)
-    noised: Tensor = scheduler.add_noise(inverted[0], noise, scheduler.timesteps[start : start + 1])
-    return noised
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean.device)
+    return noise if pure else add_noise(clean, noise, schedule.alphas[0])
+
+
+def add_noise(clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """Latents at the noise level `alpha` (alpha bar, a number)."""
+    return alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise
 
 
 @torch.no_grad()
-def ddim_invert(
-    unet: Any,
-    scheduler: Any,
-    latents: Tensor,
-    prompts: Prompts,
-    num_inference_steps: int,
-    *,
-    on_step: OnStep | None = None,
-) -> Tensor:
+def ddim_invert(denoise: Denoiser, schedule: Schedule, latents: Tensor, *, on_step: OnStep | None = None) -> Trajectory:
     """Latents of a video to latents that sampling leads back to it (paper, section 4.2).
 
-    The official code (util.py, next_step) takes every model for an epsilon-prediction one; here the scheduler's
-    `prediction_type` counts, so that v-prediction models (SD 2.1) are inverted right.
-
     Args:
-        unet: inflated; or an image UNet, which sees each frame alone.
-        scheduler: the model's, of any class: its config counts.
+        denoise: without guidance; the official code takes the empty prompt.
+        schedule: of this and of the sampling that follows.
         latents: (b f) c h w, scaled.
-        prompts: one a video. The official code takes the empty prompt.
-        num_inference_steps: of this and of the sampling that follows.
         on_step: see OnStep.
-
-    Returns:
-        float32, (num_inference_steps + 1) (b f) c h w: the start, then the latents after each step. Sampling from
-        index `start` begins with the latents at `-1 - start`.
 
     Raises:
         FloatingPointError: they are not finite.
     """
-    inverse = DDIMInverseScheduler.from_config(ddim_scheduler(scheduler).config)
-    inverse.set_timesteps(num_inference_steps)
-    trajectory = [latents.float()]
-    for step, timestep in enumerate(inverse.timesteps, 1):
-        noise_pred = predict_noise(unet, trajectory[-1], timestep, *prompts)
-        trajectory.append(inverse.step(noise_pred, timestep, trajectory[-1]).prev_sample)
+    passed = [latents.float()]
+    for index in reversed(range(len(schedule))):
+        step = DiffusionStep(schedule.timesteps[index], index, len(schedule))
+        prediction = denoise(passed[-1], step)
+        alpha, noisier = schedule.alphas[index + 1], schedule.alphas[index]
+        passed.append(ddim_step(passed[-1], prediction, alpha, noisier, schedule.prediction_type))
         if on_step is not None:
-            on_step(step, num_inference_steps)
-    _check_finite(trajectory[-1], unet)
-    return torch.stack(trajectory)
+            on_step(len(schedule) - index, len(schedule))
+    _check_finite(passed[-1])
+    return Trajectory(torch.stack(passed))
 
 
 @torch.no_grad()
 def ddim_sample(
-    unet: Any,
-    scheduler: Any,
+    denoise: Denoiser,
+    schedule: Schedule,
     latents: Tensor,
-    prompts: Prompts,
-    negative_prompts: Prompts | None = None,
     *,
-    num_inference_steps: int,
-    guidance_scale: float = 12.5,
-    start: int = 0,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
-    split_guidance: bool = False,
+    after_step: AfterStep | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Noise, or inverted latents, to latents of an edited video, with classifier-free guidance.
+    """Noise, or inverted latents, to latents of a video: float32, (b f) c h w.
 
     Args:
-        unet: inflated; or an image UNet, which sees each frame alone.
-        scheduler: the model's, of any class: its config counts.
-        latents: (b f) c h w, at the noise of step `start`.
-        prompts: one a video, the target prompt.
-        negative_prompts: one a video, negative or empty. Not used at guidance 1.
-        num_inference_steps: of the whole schedule.
-        guidance_scale: 1 is no guidance and costs half.
-        start: the first step's index. Steps before it are left out (`strength` < 1).
-        eta: 0 is DDIM; above it adds noise from `generator`.
-        generator: for `eta`.
-        split_guidance: run the two halves of guidance one after the other, for half the memory.
+        denoise: guided, as a rule.
+        schedule: the steps to take, all of them.
+        latents: (b f) c h w, at the noise of its first step.
+        after_step: see AfterStep.
         on_step: see OnStep.
-
-    Returns:
-        float32, (b f) c h w.
 
     Raises:
         FloatingPointError: they are not finite.
     """
-    if guidance_scale != 1 and negative_prompts is None:
-        raise ValueError(f"guidance_scale is {guidance_scale}; expected negative_prompts, or guidance_scale 1")
-    if not 0 <= start < num_inference_steps:
-        raise ValueError(f"start is {start}; expected 0 to {num_inference_steps - 1}, a step of the schedule")
-    scheduler = ddim_scheduler(scheduler)
-    scheduler.set_timesteps(num_inference_steps)
     latents = latents.float()
-    for step, timestep in enumerate(scheduler.timesteps[start:], 1):
-        if guidance_scale == 1 or negative_prompts is None:
-            noise_pred = predict_noise(unet, latents, timestep, *prompts)
-        else:
-            halves = [negative_prompts, prompts]
-            negative, positive = _predict_halves(unet, latents, timestep, halves, split_guidance)
-            noise_pred = negative + guidance_scale * (positive - negative)
-        latents = scheduler.step(noise_pred, timestep, latents, eta=eta, generator=generator).prev_sample
+    for index, timestep in enumerate(schedule.timesteps):
+        step = DiffusionStep(timestep, index, len(schedule))
+        prediction = denoise(latents, step)
+        alpha, cleaner = schedule.alphas[index], schedule.alphas[index + 1]
+        latents = ddim_step(latents, prediction, alpha, cleaner, schedule.prediction_type)
+        if after_step is not None:
+            latents = after_step(latents, step)
         if on_step is not None:
-            on_step(step, num_inference_steps - start)
-    _check_finite(latents, unet)
+            on_step(index + 1, len(schedule))
+    _check_finite(latents)
     return latents
 
 
-def predict_noise(
-    unet: Any, latents: Tensor, timestep: Tensor, prompt_embeds: Tensor, condition: Condition | None = None
-) -> Tensor:
-    """The UNet's output as float32: noise, or v for a v-prediction model. Sets the UNet's num_frames.
+def ddim_step(latents: Tensor, prediction: Tensor, alpha: Tensor, target: Tensor, prediction_type: str) -> Tensor:
+    """Latents from noise level `alpha` to `target`, both ways: sqrt(target) x_0 + sqrt(1 - target) noise.
 
-    Args:
-        unet: inflated or not.
-        latents: (b f) c h w.
-        timestep: one for all, or b.
-        prompt_embeds: b n d.
-        condition: SDXL only.
+    (Song et al. 2021, equation 12 with sigma 0. Alphas are alpha bar, a number each.)
     """
-    num_frames, rest = divmod(len(latents), len(prompt_embeds))
-    if rest:
-        raise ValueError(f"{len(latents)} latents for {len(prompt_embeds)} prompts; expected as many frames for each")
-    set_num_frames(unet, num_frames)
-    timestep = timestep.to(latents.device).expand(len(prompt_embeds)).repeat_interleave(num_frames)
-    dtype = unet.conv_in.weight.dtype  # unet.dtype takes milliseconds
-    context = prompt_embeds.to(latents.device, dtype).repeat_interleave(num_frames, 0)
-    added = {
-        name: value.to(latents.device).repeat_interleave(num_frames, 0) for name, value in (condition or {}).items()
-    }
-    noise_pred: Tensor = unet(latents.to(dtype), timestep, context, added_cond_kwargs=added or None).sample
-    return noise_pred.float()
+    clean, noise = clean_and_noise(latents, prediction, alpha, prediction_type)
+    return add_noise(clean, noise, target)
 
 
-def _check_finite(latents: Tensor, unet: Any) -> None:
+def clean_and_noise(latents: Tensor, prediction: Tensor, alpha: Tensor, prediction_type: str) -> tuple[Tensor, Tensor]:
+    """What a prediction takes latents at noise level `alpha` for: sqrt(alpha) clean + sqrt(1 - alpha) noise.
+
+    A v-prediction model gives v = sqrt(alpha) noise - sqrt(1 - alpha) clean (Salimans and Ho 2022, appendix D).
+    """
+    if prediction_type == "v_prediction":
+        clean = alpha**0.5 * latents - (1 - alpha) ** 0.5 * prediction
+        return clean, alpha**0.5 * prediction + (1 - alpha) ** 0.5 * latents
+    return (latents - (1 - alpha) ** 0.5 * prediction) / alpha**0.5, prediction
+
+
+def _check_finite(latents: Tensor) -> None:
     """NaN would be a black video. Looked at once, since it stays once it is there."""
     if not latents.isfinite().all():
         raise FloatingPointError(
-            f"the latents are not finite: the UNet in {str(unet.conv_in.weight.dtype)[6:]} gives NaN or infinity. "
-            "A precision of bf16 or fp32 may help"
+            "the latents are not finite: the UNet gives NaN or infinity in its precision. bf16 or fp32 may help"
         )
-
-
-def _predict_halves(
-    unet: Any, latents: Tensor, timestep: Tensor, halves: list[Prompts], split: bool
-) -> tuple[Tensor, Tensor]:
-    if split:
-        negative, positive = (predict_noise(unet, latents, timestep, *half) for half in halves)
-    else:
-        negative, positive = predict_noise(unet, latents.repeat(2, 1, 1, 1), timestep, *join(halves)).chunk(2)
-    return negative, positive

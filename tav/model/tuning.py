@@ -7,11 +7,11 @@ the posterior of the latents and the text embeddings are arguments.
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,14 @@ from torch.nn import functional
 
 from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import is_inflated
 from tav.model.latents import Moments, sample_latents
 from tav.model.master_weights import keep_masters
+from tav.model.options import mark_of
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts
-from tav.model.token_merging import MergingAttention
+from tav.model.tune_settings import TuneSettings as TuneSettings
 from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,34 +35,6 @@ STEPS_TO_MOVE = 5
 
 OnWeights = Callable[[str, int], None]
 """Called with the run's mark (what makes it: settings, data, base) and the steps that the weights have had."""
-
-
-@dataclass(frozen=True)
-class TuneSettings:
-    """Defaults are the official configs' (configs/*.yaml) where these have the knob."""
-
-    steps: int = 500
-    learning_rate: float = 3e-5
-    """Of the queries; of temporal attention too, unless it has its own."""
-    temporal_learning_rate: float | None = None
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up. Linear and cosine fall towards 0, which the step after the last would have."""
-    warmup_steps: int = 0
-    weight_decay: float = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the frozen weights and of the forward pass. The tuned weights are float32 all the same."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, more time, the same gradients."""
-    adam8bit: bool = False
-    """AdamW with its state in 8 bits (bitsandbytes): a quarter of the optimizer's memory."""
-    official_checkpointing: bool = False
-    """Leave the down blocks untrained, as the official code's reentrant checkpointing does without a word."""
-    seed: int = 33
-    checkpoint_every: int = 100
-    keep_checkpoints: int = 2
 
 
 def tune(
@@ -79,7 +52,7 @@ def tune(
     Each step draws a sample of the latents' posterior, noise and one timestep, from a generator of its own. With a
     `checkpoint_dir`, a run that was stopped goes on from its last checkpoint, tells the steps before it again, and
     ends with the very weights of a run that was not stopped. Checkpoints of other settings (but for gradient
-    checkpointing, which changes no gradient), data or token merging are not used.
+    checkpointing, which changes no gradient), data or options are not used.
 
     Args:
         unet: inflated. Its tuned parameters become float32, all others are frozen, in the settings' precision.
@@ -99,8 +72,7 @@ def tune(
     scheduler, device = ddim_scheduler(scheduler), unet.device
     moments = Moments(*(part.to(device) for part in moments))
     run = start_run(parameters, settings, device)
-    merged = torch.tensor([part.ratio for part in unet.modules() if isinstance(part, MergingAttention)])
-    starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), merged]
+    starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), mark_of(unet)]
     mark = fingerprint(settings, [*starts_from, *_base_marks(unet, scheduler)])
     if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from tav.complaints import control_in, quoted
+from tav.model.tune_settings import TuneSettings
 
 Reader = Literal["av", "decord"]
 Fit = Literal["crop", "pad", "stretch"]
@@ -129,31 +130,31 @@ class Caption(Section):
 
 
 class Tune(Section):
-    """How the model learns a video's motion."""
+    """How the model learns a video's motion. Defaults stand in TuneSettings, where the model has the knob."""
 
-    steps: Positive = 500
+    steps: Positive = TuneSettings.steps
     """Optimizer steps. Each sees the whole video once."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-5
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = TuneSettings.learning_rate
     """Of the query projections, and of the temporal attention where that has none of its own."""
-    temporal_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    temporal_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = TuneSettings.temporal_learning_rate
     """Of the temporal attention. null: `learning_rate`."""
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "linear", "cosine"] = TuneSettings.lr_schedule
     """How the rates go on after the warm-up. linear and cosine end at zero."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0)] = TuneSettings.warmup_steps
     """Steps in which the rates rise from zero. Fewer than `steps`."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = TuneSettings.weight_decay
     """AdamW's."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = TuneSettings.max_grad_norm
     """A longer gradient is shortened to this norm."""
     gradient_checkpointing: bool | None = None
     """Less memory, more time. null: where `compute.memory` needs it."""
-    official_checkpointing: bool = False
+    official_checkpointing: bool = TuneSettings.official_checkpointing
     """Do as the official code: reentrant checkpointing, which leaves the down blocks untrained."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = TuneSettings.seed
     """Of the noise, the timesteps and the new weights."""
-    checkpoint_every: Positive = 100
+    checkpoint_every: Positive = TuneSettings.checkpoint_every
     """Steps."""
-    keep_checkpoints: Positive = 2
+    keep_checkpoints: Positive = TuneSettings.keep_checkpoints
     """How many of the newest checkpoints are kept."""
     sample_every: Positive | None = None
     """Steps between samples of the prompts of this video's edits. null: none."""

@@ -23,8 +23,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
 
     from tav.budget.plan import Work, announce
-    from tav.from_params import open_base, precision_of, told_cut
-    from tav.model.ddim import ddim_sample, first_step, start_latents
+    from tav.from_params import open_base, precision_of, sample_edit, told_cut
+    from tav.model.ddim import Trajectory
     from tav.model.latents import decode
     from tav.model.prompts import encode_prompts
 
@@ -32,19 +32,12 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     num_frames, height, width, _ = source_frames.shape
     savings = announce(params, Work("edit", key, num_frames, (width, height), settings.guidance_scale != 1), pipe)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], source_frames.shape[1:3])
-    from_noise = settings.start_from == "noise"
-    start = start_latents(
-        inverted, pipe.scheduler, strength=settings.strength, from_noise=from_noise, seed=settings.seed
-    )
-    latents = ddim_sample(
-        pipe.unet,
-        pipe.scheduler,
-        start.to(pipe.device),
+    latents = sample_edit(
+        pipe,
+        settings,
+        Trajectory(inverted),
         target,
         negative,
-        num_inference_steps=len(inverted) - 1,
-        guidance_scale=settings.guidance_scale,
-        start=first_step(settings.strength, len(inverted) - 1),
         split_guidance=savings.split_guidance,
         on_step=lambda done, total: on_progress(Progress(done, total)),
     )

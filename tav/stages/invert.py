@@ -16,7 +16,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.from_params import open_base
     from tav.metrics import psnr
-    from tav.model.ddim import ddim_invert, ddim_sample
+    from tav.model.ddim import Schedule, ddim_invert, ddim_sample
+    from tav.model.denoiser import Network, prompted
     from tav.model.latents import decode, encode_moments
     from tav.model.prompts import encode_prompts
 
@@ -24,42 +25,27 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     prompt = caption if settings.prompt is None else settings.prompt
     (source,) = encode_prompts(pipe, [prompt], frames.shape[1:3])
     latents = encode_moments(pipe.vae, frames).mean
-    steps = settings.num_inference_steps
+    schedule = Schedule.of(pipe.scheduler, settings.num_inference_steps)
+    denoise = prompted(Network(pipe.unet), source)
     inverted = ddim_invert(
-        pipe.unet,
-        pipe.scheduler,
-        latents,
-        source,
-        steps,
-        on_step=lambda done, total: on_progress(Progress(done, 2 * total)),
+        denoise, schedule, latents, on_step=lambda done, total: on_progress(Progress(done, 2 * total))
     )
-    half = steps // 2  # as an edit of strength 0.5 starts
-    from_half = ddim_sample(
-        pipe.unet,
-        pipe.scheduler,
-        inverted[steps - half],
-        source,
-        num_inference_steps=steps,
-        guidance_scale=1,
-        start=half,
-    )
+    late = schedule.from_step(len(schedule) // 2)  # as an edit of strength 0.5 starts
+    from_half = ddim_sample(denoise, late, inverted.at(len(late)))
     from_noise = ddim_sample(
-        pipe.unet,
-        pipe.scheduler,
-        inverted[-1],
-        source,
-        num_inference_steps=steps,
-        guidance_scale=1,
+        denoise,
+        schedule,
+        inverted.at(len(schedule)),
         on_step=lambda done, total: on_progress(Progress(total + done, 2 * total)),
     )
-    write_tensors(artifact("invert", key, "latents.safetensors"), {"latents": inverted}, {"prompt": prompt})
+    write_tensors(artifact("invert", key, "latents.safetensors"), {"latents": inverted.latents}, {"prompt": prompt})
     write_json(
         artifact("invert", key, "inversion.json"),
         {
             "psnr": psnr(decode(pipe.vae, from_noise), frames),
             "psnr_from_half": psnr(decode(pipe.vae, from_half), frames),
             "vae_psnr": psnr(decode(pipe.vae, latents), frames),
-            "latents_std": inverted[-1].std().item(),
+            "latents_std": inverted.latents[-1].std().item(),
             "seconds": round(time.monotonic() - began, 2),
         },
     )

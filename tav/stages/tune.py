@@ -33,8 +33,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
 
-    from tav.budget.plan import Work, announce, tuning_settings
-    from tav.from_params import open_base, told_cut
+    from tav.budget.plan import Work, announce
+    from tav.from_params import open_base, told_cut, tuning_settings
     from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
@@ -48,7 +48,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     samples = Samples(params, key, pipe, moments, inversion)
     steps = []
     with told():
-        of_model = tuning_settings(params, key, savings, pipe.device.type)
+        of_model = tuning_settings(params, key, pipe.device.type, savings.gradient_checkpointing, savings.adam8bit)
         kept, draw = CHECKPOINTS / key, samples.draw
         model = pipe.unet, pipe.scheduler
         for step in tune(*model, moments, source, of_model, checkpoint_dir=kept, on_weights=draw):
@@ -93,7 +93,9 @@ class Samples:
 
     def _latents(self) -> "Iterator[Tensor]":
         """Of each edit."""
-        from tav.model.ddim import ddim_invert, ddim_sample, first_step, start_latents
+        from tav.from_params import sample_edit
+        from tav.model.ddim import Schedule, ddim_invert
+        from tav.model.denoiser import Network, prompted
         from tav.model.prompts import encode_prompts
 
         pipe, video = self.pipe, self.moments.mean
@@ -103,21 +105,10 @@ class Samples:
         ]
         size = tuple(side * pipe.vae_scale_factor for side in video.shape[-2:])
         inversion, *others = encode_prompts(pipe, texts, size)
-        inverted = ddim_invert(pipe.unet, pipe.scheduler, video, inversion, self.steps)
+        schedule = Schedule.of(pipe.scheduler, self.steps)
+        inverted = ddim_invert(prompted(Network(pipe.unet), inversion), schedule, video)
         for (_, settings), negative, target in zip(self.edits, others[::2], others[1::2], strict=True):
-            from_noise = settings.start_from == "noise"
-            yield ddim_sample(
-                pipe.unet,
-                pipe.scheduler,
-                start_latents(
-                    inverted, pipe.scheduler, strength=settings.strength, from_noise=from_noise, seed=settings.seed
-                ),
-                target,
-                negative,
-                num_inference_steps=self.steps,
-                guidance_scale=settings.guidance_scale,
-                start=first_step(settings.strength, self.steps),
-            )
+            yield sample_edit(pipe, settings, inverted, target, negative)
 
     def publish(self, folder: Path) -> None:
         """Copy this run's sheets: until its results count, it may have to go on from its checkpoint with them."""

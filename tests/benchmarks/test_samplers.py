@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler
 from tiny import tiny_stable_diffusion
 
-from tav.model.ddim import ddim_sample
+from tav.model.ddim import Schedule, ddim_sample
+from tav.model.denoiser import Network, guided
 from tav.model.inflation import inflate
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import Prompts
@@ -36,9 +37,8 @@ def test_order_1_is_ddim(samplers, tmp_path, prediction_type, guidance_scale):
     torch.manual_seed(0)
     latents, prompts, negative = torch.randn(3, 4, 8, 8), Prompts(torch.randn(1, 7, 32)), Prompts(torch.randn(1, 7, 32))
     timesteps = samplers.timesteps_of(pipe.scheduler, 5)
-    ddim = ddim_sample(
-        pipe.unet, pipe.scheduler, latents, prompts, negative, num_inference_steps=5, guidance_scale=guidance_scale
-    )
+    denoise = guided(Network(pipe.unet), prompts, negative, guidance_scale)
+    ddim = ddim_sample(denoise, Schedule.of(pipe.scheduler, 5), latents)
     one, two = (
         samplers.sample(
             pipe.unet, samplers.solver_of(pipe.scheduler, timesteps, order), latents, prompts, negative, guidance_scale

@@ -5,7 +5,8 @@ import pytest
 import torch
 from einops import rearrange
 
-from tav.model.ddim import ddim_invert, ddim_sample, predict_noise
+from tav.model.ddim import Schedule, ddim_invert, ddim_sample
+from tav.model.denoiser import Network, guided, predict_noise, prompted
 from tav.model.inflation import set_num_frames
 from tav.model.latents import decode_pixels, encode_moments
 from tav.model.prompts import Prompts, encode_prompts, join
@@ -91,8 +92,9 @@ def test_inversion(golden, pipe, embeds, key):
     recorded = golden.arrays("inversion")
     golden.set_temporal(pipe.unet, key[:4])
     prompt = Prompts(embeds[:1] if key.endswith("prompt0") else embeds[3:])
-    trajectory = ddim_invert(pipe.unet, pipe.scheduler, golden.folded(recorded["start"]), prompt, 10)
-    assert largest(trajectory, golden.folded(recorded[key])) <= 3 * golden.floor["inversion (11 latents)"]
+    denoise, schedule = prompted(Network(pipe.unet), prompt), Schedule.of(pipe.scheduler, 10)
+    trajectory = ddim_invert(denoise, schedule, golden.folded(recorded["start"]))
+    assert largest(trajectory.latents, golden.folded(recorded[key])) <= 3 * golden.floor["inversion (11 latents)"]
 
 
 @pytest.mark.parametrize(
@@ -112,16 +114,15 @@ def test_inversion(golden, pipe, embeds, key):
 def test_sampling(golden, pipe, embeds, key, prompts, negative, guidance_scale, steps):
     recorded = golden.arrays("sampling")
     golden.set_temporal(pipe.unet, key[:4])
-    latents = ddim_sample(
-        pipe.unet,
-        pipe.scheduler,
-        golden.folded(recorded[f"{key}|start"]),
+    denoise = guided(
+        Network(pipe.unet),
         Prompts(embeds[prompts]),
         Prompts(embeds[negative]),
-        num_inference_steps=steps,
-        guidance_scale=guidance_scale,
-        split_guidance=key.endswith(("neg", "two_prompts|4steps")),  # or both halves in one call: no difference
+        guidance_scale,
+        split=key.endswith(("neg", "two_prompts|4steps")),  # or both halves in one call: no difference
     )
+    start = golden.folded(recorded[f"{key}|start"])
+    latents = ddim_sample(denoise, Schedule.of(pipe.scheduler, steps), start)
     theirs = golden.folded(recorded[f"{key}|latents"][-1])
     assert largest(latents, theirs) <= 3 * golden.floor["sampling cfg7.5 latents"]
     if f"{key}|video" in recorded:

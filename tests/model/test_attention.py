@@ -4,8 +4,8 @@ from torch.nn import functional
 
 from tav.model.attention import attention, sdpa
 from tav.model.inflation import InflatedTransformerBlock, set_num_frames
+from tav.model.options.xformers_attention import probe, use_kernel, use_xformers
 from tav.model.tuned_weights import tuned_parameters
-from tav.model.xformers_attention import probe, use_kernel, use_xformers
 
 CPU = torch.device("cpu")
 

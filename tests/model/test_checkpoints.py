@@ -7,7 +7,7 @@ import torch
 from tune_tiny import SETTINGS, fresh, same, tuned
 
 from tav.model.checkpoints import Step, resume, save_checkpoint
-from tav.model.token_merging import merge_tokens
+from tav.model.options.token_merging import merge_tokens
 from tav.model.tuning import TuneSettings, start_run, tune
 
 

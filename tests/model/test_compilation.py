@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from tav.model.compilation import compile_blocks
 from tav.model.inflation import inflate, set_num_frames
+from tav.model.options.compilation import compile_blocks
 from tav.model.tuned_weights import tuned_parameters
 
 

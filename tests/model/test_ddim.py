@@ -1,8 +1,9 @@
 import pytest
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler
+from diffusers import DDIMInverseScheduler, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler
 
-from tav.model.ddim import ddim_invert, ddim_sample, first_step, predict_noise, start_latents
+from tav.model.ddim import Schedule, ddim_invert, ddim_sample, first_step, start_from_noise
+from tav.model.denoiser import Network, guided, predict_noise, prompted
 from tav.model.inflation import inflate
 from tav.model.latents import sample_latents
 from tav.model.pretrained import ddim_scheduler, load_pipeline
@@ -20,9 +21,9 @@ def rms(tensor):
 
 def round_trip_error(unet, scheduler, latents, prompt_embeds, steps, inversion_scheduler=None):
     """Half of the way: near pure noise a network of random weights is too rough to be followed back."""
-    trajectory = ddim_invert(unet, inversion_scheduler or scheduler, latents, prompt_embeds, steps)
-    settings = {"num_inference_steps": steps, "guidance_scale": 1, "start": steps // 2}
-    back = ddim_sample(unet, scheduler, trajectory[-1 - steps // 2], prompt_embeds, **settings)
+    denoise, schedule = prompted(Network(unet), prompt_embeds), Schedule.of(scheduler, steps)
+    trajectory = ddim_invert(denoise, Schedule.of(inversion_scheduler or scheduler, steps), latents)
+    back = ddim_sample(denoise, schedule.from_step(steps // 2), trajectory.at(steps - steps // 2))
     return rms(back - latents) / rms(latents)
 
 
@@ -37,81 +38,108 @@ def test_round_trip(either_folder, latents, prompt_embeds):
         assert round_trip_error(pipe.unet, pipe.scheduler, latents, prompt_embeds, 24, epsilon) > 2 * many
 
 
-def test_start_latents():
-    inverted = torch.randn(5, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+def test_steps_are_those_of_diffusers_own_schedulers(either_folder, latents, prompt_embeds):
+    """Bit for bit, both ways, of both kinds of model."""
+    pipe = load_pipeline(str(either_folder), components=("unet", "scheduler"))
+    denoise, schedule = prompted(Network(inflate(pipe.unet)), prompt_embeds), Schedule.of(pipe.scheduler, 6)
+    forward = ddim_scheduler(pipe.scheduler)
+    inverse = DDIMInverseScheduler.from_config(forward.config)
+    sampled = inverted = latents
+    with torch.no_grad():
+        for scheduler in (forward, inverse):
+            scheduler.set_timesteps(6)
+        for timestep in forward.timesteps:
+            prediction = predict_noise(pipe.unet, sampled, timestep, *prompt_embeds)
+            sampled = forward.step(prediction, timestep, sampled).prev_sample
+        for timestep in inverse.timesteps:
+            prediction = predict_noise(pipe.unet, inverted, timestep, *prompt_embeds)
+            inverted = inverse.step(prediction, timestep, inverted).prev_sample
+    assert torch.equal(ddim_sample(denoise, schedule, latents), sampled)
+    assert torch.equal(ddim_invert(denoise, schedule, latents).at(6), inverted)
+
+
+def test_start_from_noise():
+    clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
-
-    def start(strength, from_noise):
-        return start_latents(inverted, scheduler, strength=strength, from_noise=from_noise, seed=33)
-
-    assert (start(1.0, False) == inverted[4]).all()
-    assert (start(0.5, False) == inverted[2]).all()
-    noise = start(1.0, True)
+    schedule = Schedule.of(scheduler, 4)
+    noise = start_from_noise(clean, schedule, pure=True, seed=33)
     assert noise.std().item() == pytest.approx(1, abs=0.1)
-    noised = start(0.25, True)
-    scheduler.set_timesteps(4)
-    share = scheduler.alphas_cumprod[scheduler.timesteps[3]].sqrt()
-    rest = (noised - share * inverted[0]) / (1 - share**2).sqrt()
-    assert torch.allclose(rest, noise, atol=1e-4)
+    late = schedule.from_step(3)
+    noised = start_from_noise(clean, late, pure=False, seed=33)
+    assert torch.equal(noised, scheduler.add_noise(clean, noise, late.timesteps[:1]))
 
 
 def test_strength_starts_on_the_way(pipe, latents, prompt_embeds):
-    """Sampling from step 6 of 10 starts with the latents of the inversion at -1 - 6."""
-    trajectory = ddim_invert(pipe.unet, pipe.scheduler, latents, prompt_embeds, 10)
-    assert trajectory.shape == (11, *latents.shape)
-    assert torch.equal(trajectory[0], latents)
-    seen = []
-    settings = {"num_inference_steps": 10, "guidance_scale": 1.0}
-    back = ddim_sample(
-        pipe.unet,
-        pipe.scheduler,
-        trajectory[-1 - 6],
-        prompt_embeds,
-        start=6,
-        on_step=lambda *progress: seen.append(progress),
-        **settings,
-    )
+    """Sampling the last 4 of 10 steps starts with the latents that are 4 steps from the clean ones."""
+    denoise, schedule = prompted(Network(pipe.unet), prompt_embeds), Schedule.of(pipe.scheduler, 10)
+    trajectory = ddim_invert(denoise, schedule, latents)
+    assert trajectory.steps == 10
+    assert torch.equal(trajectory.at(0), latents)
+    seen, late = [], schedule.from_step(6)
+    back = ddim_sample(denoise, late, trajectory.at(4), on_step=lambda *progress: seen.append(progress))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    from_the_end = ddim_sample(pipe.unet, pipe.scheduler, trajectory[-1], prompt_embeds, **settings)
+    from_the_end = ddim_sample(denoise, schedule, trajectory.at(10))
     assert rms(back - latents) < rms(from_the_end - latents)
-    wrong_level = ddim_sample(pipe.unet, pipe.scheduler, trajectory[-1], prompt_embeds, start=6, **settings)
+    wrong_level = ddim_sample(denoise, late, trajectory.at(10))
     assert rms(back - latents) < rms(wrong_level - latents) / 2
     with pytest.raises(ValueError, match="start is 10; expected 0 to 9"):
-        ddim_sample(pipe.unet, pipe.scheduler, latents, prompt_embeds, start=10, **settings)
+        schedule.from_step(10)
+    with pytest.raises(ValueError, match="11 steps from clean latents; the inversion took 10"):
+        trajectory.at(11)
 
 
 def test_guidance(pipe, latents, prompt_embeds):
     (empty,) = encode_prompts(pipe, [""])
+    network, schedule = Network(pipe.unet), Schedule.of(pipe.scheduler, 3)
 
     def sample(scale, **more):
-        arguments = (pipe.unet, pipe.scheduler, latents, prompt_embeds, empty)
-        return ddim_sample(*arguments, num_inference_steps=3, guidance_scale=scale, **more)
+        return ddim_sample(guided(network, prompt_embeds, empty, scale, **more), schedule, latents)
 
-    torch.testing.assert_close(sample(4.0), sample(4.0, split_guidance=True), rtol=0, atol=1e-4)
-    none = ddim_sample(pipe.unet, pipe.scheduler, latents, prompt_embeds, num_inference_steps=3, guidance_scale=1)
+    torch.testing.assert_close(sample(4.0), sample(4.0, split=True), rtol=0, atol=1e-4)
+    none = ddim_sample(prompted(network, prompt_embeds), schedule, latents)
     assert torch.equal(none, sample(1))
     assert rms(sample(4.0) - none) > rms(sample(2.0) - none) > 0
-    with pytest.raises(ValueError, match=r"guidance_scale is 4.0; expected negative_prompts"):
-        ddim_sample(pipe.unet, pipe.scheduler, latents, prompt_embeds, num_inference_steps=3, guidance_scale=4.0)
 
 
-def test_deterministic(pipe, latents, prompt_embeds):
-    def sample(eta=0.0, seed=0):
-        torch.rand(seed + 1)  # the global random state is of no account
-        return ddim_sample(
-            pipe.unet,
-            pipe.scheduler,
-            latents,
-            prompt_embeds,
-            num_inference_steps=3,
-            guidance_scale=1,
-            eta=eta,
-            generator=torch.Generator().manual_seed(seed),
-        )
+def test_what_is_put_in_after_a_step_is_gone_on_with(pipe, latents, prompt_embeds):
+    """A step knows how many are left, so that the source's latents are found at the same noise."""
+    denoise, schedule = prompted(Network(pipe.unet), prompt_embeds), Schedule.of(pipe.scheduler, 5)
+    trajectory = ddim_invert(denoise, schedule, latents)
+    seen = []
 
-    assert torch.equal(sample(seed=1), sample(seed=2))
-    assert torch.equal(sample(eta=1.0, seed=1), sample(eta=1.0, seed=1))
-    assert not torch.equal(sample(eta=1.0, seed=1), sample(eta=1.0, seed=2))
+    def source_instead(_, step):
+        seen.append((int(step.timestep), step.index, step.count))
+        return trajectory.at(step.steps_left - 1)
+
+    back = ddim_sample(denoise, schedule.from_step(2), torch.randn_like(latents), after_step=source_instead)
+    assert torch.equal(back, latents)
+    assert seen == [(int(timestep), i, 3) for i, timestep in enumerate(schedule.timesteps[2:])]
+
+
+def test_an_attachment_gives_the_unet_more_to_go_by(pipe, latents, prompt_embeds):
+    """As a ControlNet does: residuals of the middle block, for the batch that the UNet sees."""
+    (empty,) = encode_prompts(pipe, [""])
+    schedule, batches = Schedule.of(pipe.scheduler, 2), []
+
+    class Shift:
+        def __init__(self, by):
+            self.by = by
+
+        def unet_kwargs(self, latents, step, prompts):
+            batches.append((len(latents), len(prompts.embeds), step.index))
+            down = [torch.zeros(1)] * 4  # a residual of each skip connection
+            return {
+                "mid_block_additional_residual": torch.tensor(self.by),
+                "down_block_additional_residuals": down,
+            }
+
+    def sample(*attachments):
+        network = Network(pipe.unet, attachments)
+        return ddim_sample(guided(network, prompt_embeds, empty, 2.0), schedule, latents)
+
+    assert torch.equal(sample(Shift(0.0)), sample())
+    assert rms(sample(Shift(1.0)) - sample()) > 0
+    assert batches[:2] == [(2 * len(latents), 2, 0), (2 * len(latents), 2, 1)]
 
 
 def test_an_overflow_is_told(pipe, latents, prompt_embeds):
@@ -121,17 +149,19 @@ def test_an_overflow_is_told(pipe, latents, prompt_embeds):
         unet.conv_out.bias.fill_(6e4)  # fp16 ends at 65504
         unet.conv_out.weight.mul_(1e5)
 
+    denoise, schedule = prompted(Network(unet), prompt_embeds), Schedule.of(pipe.scheduler, 2)
+
     def invert():
-        return ddim_invert(unet, pipe.scheduler, latents, prompt_embeds, 2)
+        return ddim_invert(denoise, schedule, latents).at(2)
 
     def sample():
-        return ddim_sample(unet, pipe.scheduler, latents, prompt_embeds, num_inference_steps=2, guidance_scale=1)
+        return ddim_sample(denoise, schedule, latents)
 
     for run in (invert, sample):
         assert run().isfinite().all()
     unet.half()
     for run in (invert, sample):
-        with pytest.raises(FloatingPointError, match="the UNet in float16 gives NaN or infinity"):
+        with pytest.raises(FloatingPointError, match="the UNet gives NaN or infinity"):
             run()
 
 

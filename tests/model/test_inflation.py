@@ -4,7 +4,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
 from einops import rearrange, repeat
 from naive_video_unet import naive_video_unet
 
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate, is_inflated, set_num_frames
 
 SD1 = {"attention_head_dim": 2, "use_linear_projection": False}

@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from einops import rearrange
 
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.tuned_weights import tuned_parameters
 

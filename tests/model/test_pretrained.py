@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tiny import tiny_clip, tiny_stable_diffusion
 from tiny_bases import LORA, tiny_lora, tiny_sdxl, tiny_single_file, tiny_stable_diffusion_2
 
-from tav.model.ddim import predict_noise
+from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.pretrained import identity, load_pipeline, load_shapes
 

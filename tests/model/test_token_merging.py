@@ -6,7 +6,7 @@ from einops import rearrange
 from torch.nn import functional
 
 from tav.model.inflation import SparseCausalAttention, TemporalAttention, set_num_frames
-from tav.model.token_merging import MergingAttention, merge_tokens
+from tav.model.options.token_merging import MergingAttention, merge_tokens
 from tav.model.tuned_weights import tuned_parameters
 
 tomesd = pytest.importorskip("tomesd")

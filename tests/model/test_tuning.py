@@ -6,7 +6,8 @@ import pytest
 import torch
 from tune_tiny import SETTINGS, fresh, same, tuned, weights
 
-from tav.model.ddim import ddim_sample
+from tav.model.ddim import Schedule, ddim_sample
+from tav.model.denoiser import Network, prompted
 from tav.model.pretrained import load_pipeline
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import (
@@ -105,9 +106,8 @@ def test_half_precision_base_gets_float32_masters(sd_folder, moments, prompt_emb
     dtypes = {name: parameter.dtype for name, parameter in unet.named_parameters()}
     assert {dtypes[name] for name in tuned_parameters(unet)} == {torch.float32}
     assert dtypes["conv_in.weight"] == torch.bfloat16
-    latents = ddim_sample(
-        unet, scheduler, moments.mean, prompt_embeds, num_inference_steps=2, guidance_scale=1
-    )  # straight on
+    denoise = prompted(Network(unet), prompt_embeds)
+    latents = ddim_sample(denoise, Schedule.of(scheduler, 2), moments.mean)  # straight on
     assert latents.isfinite().all()
 
 
