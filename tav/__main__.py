@@ -297,7 +297,8 @@ def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) 
     serve(port)
 
 
-app.command()(sharing.export)
+for command in (sharing.export, sharing.push):
+    app.command()(command)
 
 
 if __name__ == "__main__":
