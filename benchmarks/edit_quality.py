@@ -86,7 +86,7 @@ def _other(rng: np.random.Generator, choices: Any, than: str) -> str:
 
 def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) -> tuple[Any, Moments]:
     """A pipeline whose UNet is inflated and tuned on the video, as the variant has it."""
-    pipe = load_pipeline(settings.base.path)
+    pipe = load_pipeline(settings.base.source)
     moments = encode_moments(pipe.vae, render_video(scenes))
     if variant.inflated:
         inflate(pipe.unet, NUM_FRAMES, seed=settings.tune.seed)

@@ -107,6 +107,12 @@ def options(
 
 
 @app.command(hidden=True)
+def model() -> None:
+    """Stage: what each model is: its files' hashes, or its commit on the hub."""
+    _run_stage("model")
+
+
+@app.command(hidden=True)
 def extract(key: KeyArgument = "") -> None:
     """Stage: a video's frames."""
     _run_stage("extract", _key(key))

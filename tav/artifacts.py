@@ -1,6 +1,6 @@
 """Where each artifact lies, and how each kind is read and written.
 
-One folder a stage and key, `artifacts/STAGE/KEY/`:
+One folder a stage and key, `artifacts/STAGE/KEY/` (of the stage `model` one file, `artifacts/models/KEY.json`):
     extract   frames/00000.png ..., source/info.json, source/audio.flac (of the same span, where there is sound)
     caption   caption.json {"caption", "by"}
     tune      weights.safetensors, loss.csv, tuning.json, samples/ (prompts.json, STEP.png)
@@ -28,11 +28,17 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path("artifacts")
+MODELS = ROOT / "models"
 
 
 def artifact(stage: str, key: str = "", name: str = "") -> Path:
     """The path of what a stage made for a video or an edit, e.g. `artifacts/tune/man-skiing/weights.safetensors`."""
     return ROOT / stage / (check_key(key) if key else "") / name
+
+
+def model_record(name: str) -> Path:
+    """Where the stage `model` writes what a model is: `artifacts/models/base.json`."""
+    return MODELS / f"{check_key(name)}.json"
 
 
 @contextmanager

@@ -49,14 +49,14 @@ pathlib.Path(out).write_text(name)
 PARAMS = {
     "videos": {key: {"path": f"data-{key}.txt", "caption": "a cat", "extract": {}, "tune": {}} for key in "ab"},
     "edits": {},
-    "base": {"path": "model"},
+    "base": {"source": "model"},
     "compute": {},
     "extract": {},
-    "caption": {"model": {"path": "model"}},
+    "caption": {"model": {"source": "model"}},
     "tune": {},
     "invert": {},
     "edit": {},
-    "evaluate": {"clip": {"path": "model"}},
+    "evaluate": {"clip": {"source": "model"}},
 }
 
 

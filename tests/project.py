@@ -20,9 +20,9 @@ def tiny_params(models: Path) -> dict[str, Any]:
     data: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     data["videos"] = {"cat": {"path": "videos/cat.mp4", "caption": "a cat running", "extract": {}, "tune": {}}}
     data["edits"] = {"cat--dog": {"video": "cat", "prompt": "a dog running"}}
-    data["base"]["path"] = str(models / "stable-diffusion")
-    data["evaluate"]["clip"]["path"] = str(models / "clip")
-    data["caption"]["model"]["path"] = str(models / "blip2")
+    data["base"]["source"] = str(models / "stable-diffusion")
+    data["evaluate"]["clip"]["source"] = str(models / "clip")
+    data["caption"]["model"]["source"] = str(models / "blip2")
     data["extract"] |= {"num_frames": 4, "size": 32, "fps": None, "stride": None}
     data["tune"] |= {"steps": 4, "checkpoint_every": 2, "save_precision": "fp32", "sample_every": None}
     data["invert"] |= {"num_inference_steps": 2}
@@ -39,6 +39,7 @@ def make_models(folder: Path) -> Path:
 def make_project(folder: Path, models: Path, *, audio: bool = False) -> dict[str, Any]:
     """Write videos/cat.mp4, params.yaml, dvc.yaml and recipe.yaml. Returns params.yaml's content."""
     (folder / "videos").mkdir(parents=True)
+    (folder / "models").mkdir()
     tiny_video(folder / "videos/cat.mp4", width=64, height=48, num_frames=16, audio=audio)
     for name in ("dvc.yaml", "recipe.yaml"):
         (folder / name).write_text((ROOT / name).read_text())

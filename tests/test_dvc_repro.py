@@ -13,7 +13,7 @@ from project import ROOT, make_models, make_project, write_params
 from ruamel.yaml import YAML
 
 OF_CAT = ["extract@cat", "caption@cat", "tune@cat", "invert@cat", "condition@cat"]
-ONE_EDIT = [*OF_CAT, "edit@cat--dog", "evaluate@cat--dog", "report"]
+ONE_EDIT = ["model", *OF_CAT, "edit@cat--dog", "evaluate@cat--dog", "report"]
 
 
 def dvc(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:

@@ -15,15 +15,15 @@ videos:
 edits:
   car--panda: {video: car, prompt: a panda}
   cat--dog: {video: cat, prompt: a dog, seed: 7}
-base: {path: sd, hub_id: null, revision: null, loras: []}
+base: {source: models/base, loras: []}
 compute: {memory: auto, precision: fp32, attention: sdpa, compile: false, token_merging: 0.0}
 extract: {num_frames: 4, size: 32}
-caption: {model: {path: blip2}, max_new_tokens: 30}
+caption: {model: {source: models/blip2}, max_new_tokens: 30}
 tune: {steps: 5, learning_rate: 1.0e-4}
 invert: {num_inference_steps: 20, prompt: null}
 condition: {kinds: []}
 edit: {guidance_scale: 3.0, from: inversion}
-evaluate: {clip: {path: clip}, pick_score: null}
+evaluate: {clip: {source: models/clip}, pick_score: null}
 """
 STAGE = """
 import json, os, sys
@@ -34,7 +34,12 @@ params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
 out = Path("artifacts", stage, key)
 out.mkdir(parents=True, exist_ok=True)
 write = lambda name, data: (out / name).write_text(json.dumps(data))
-if stage == "extract":
+if stage == "model":
+    Path("artifacts/models").mkdir(exist_ok=True)
+    for name in ("base", "blip2", "clip", "condition", "controls", "pick_score"):
+        files = sorted(Path("models", name).rglob("*"))
+        Path("artifacts/models", f"{name}.json").write_text(json.dumps([f.read_text() for f in files if f.is_file()]))
+elif stage == "extract":
     for name in ("frames", "source"):
         (out / name).mkdir()
         (out / name / "what.txt").write_text(name + params["videos"][key]["path"] + str(params["extract"]))
@@ -81,7 +86,14 @@ def make_tracked_project(folder: Path, *, report: bool = False) -> None:
     (folder / ".dvcignore").write_text("")
     (folder / ".gitignore").write_text("/mlflow.db*\n/mlruns/\n/artifacts/\n")
     shutil.copy(ROOT / "recipe.yaml", folder)
-    for name in ("car.mp4", "cat.mp4", "sd/unet/w", "sd/index.json", "blip2/w", "clip/w"):
+    for name in (
+        "car.mp4",
+        "cat.mp4",
+        "models/base/unet/w",
+        "models/base/index.json",
+        "models/blip2/w",
+        "models/clip/w",
+    ):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)

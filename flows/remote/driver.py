@@ -16,7 +16,7 @@ from flows.pipeline import cancelled, make, record, run_all, show_plan
 from flows.remote import page
 from flows.remote.gathering import Gathering
 from flows.remote.handing_out import hand_out
-from flows.remote.parts import is_tracked, split
+from flows.remote.parts import is_tracked, shared, split
 from flows.remote.server import DRIVER
 from flows.schedule import Schedule, this_machine
 from flows.supervisor import GRACE
@@ -60,10 +60,11 @@ def on_workers(targets: list[str] | None = None, on: str = "process") -> State[A
 
 
 def _read(targets: Iterable[str]) -> list[Stage]:
-    """The stages. Source data that was changed is taken in first: workers get it by its hash."""
+    """The stages. Source data that was changed, and what models are, is taken in first: workers get it by its hash."""
     targets = list(targets)
     stages = dag.read(targets)
-    changed = [stage for stage in stages if is_tracked(stage.name) and stage.changed]
+    first = shared(stages)
+    changed = [stage for stage in stages if stage.changed and (is_tracked(stage.name) or stage.name in first)]
     for stage in changed:
         end = process.run(process.repro(stage.name), process.environment(1))
         if not end.ok:

@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from flows import process
 from flows.dag import Stage
 from flows.remote import lockfile, server, snapshot
-from flows.remote.parts import Part
+from flows.remote.parts import Part, shared
 from flows.remote.worker import FLOW
 from tav.complaints import listed
 from tav.params import UserError
@@ -40,6 +40,7 @@ def hand_out(project: Path, stages: Sequence[Stage], parts: Sequence[Part], on: 
     with dvc_api.repository() as repo:
         store.check_remote(repo)
         leaves = store.leaves(repo, [name for part in parts for name in part.stages])
+        leaves |= {source: "model" for source, tracked in store.weights(repo).items() if tracked is None}
         order = store.order(repo)
     server.set_up()
     taken = snapshot.take(project)
@@ -85,6 +86,8 @@ def _needed(project: Path, stages: Sequence[Stage], parts: Sequence[Part]) -> li
     """What workers pull: what the parts' stages need from outside, and what they made themselves before."""
     mine = {name for part in parts for name in part.stages}
     outside = {before for stage in stages if stage.name in mine for before in stage.upstream} - mine
+    first = shared(stages)
+    outside |= {before for stage in stages if stage.name in first for before in stage.upstream}  # weights
     made = lockfile.names_in(lockfile.read(project / "dvc.lock"))
     return sorted(outside | (mine & set(made)))
 

@@ -26,7 +26,8 @@ def split(stages: Sequence[Stage]) -> tuple[list[Part], list[Stage]]:
     """
     need = needs(stages)
     here = _of_no_video(stages)
-    groups = _tied([stage for stage in stages if stage.name not in here and not is_tracked(stage.name)])
+    apart = here | {stage.name for stage in stages if is_tracked(stage.name)} | shared(stages)
+    groups = _tied([stage for stage in stages if stage.name not in apart])
     parts = []
     for name, group in groups.items():
         make = [stage for stage in group if need[stage.name] != "up to date"]
@@ -41,11 +42,23 @@ def is_tracked(name: str) -> bool:
     return name.endswith(".dvc")
 
 
-def _of_no_video(stages: Sequence[Stage]) -> set[str]:
-    """Stages without a key, and all that need one of them."""
+def shared(stages: Sequence[Stage]) -> set[str]:
+    """Stages of no video that videos need, made here before anything is handed out: `model`."""
     found: set[str] = set()
     for stage in stages:
-        if not is_tracked(stage.name) and ("@" not in stage.name or stage.upstream & found):
+        if "@" not in stage.name and all(is_tracked(name) or name in found for name in stage.upstream):
+            found |= {stage.name} if not is_tracked(stage.name) else set()
+    needed = {name for stage in stages for name in stage.upstream}
+    return found & needed
+
+
+def _of_no_video(stages: Sequence[Stage]) -> set[str]:
+    """Stages without a key, and all that need one of them; not those that are shared."""
+    found: set[str] = set()
+    first = shared(stages)
+    for stage in stages:
+        named = "@" in stage.name or is_tracked(stage.name) or stage.name in first
+        if not is_tracked(stage.name) and (not named or stage.upstream & found):
             found.add(stage.name)
     return found
 

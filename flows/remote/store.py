@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from dvc.config import ConfigError
@@ -17,6 +18,8 @@ from flows import dvc_api
 from flows.ends import TEMPORARY
 from flows.remote.secret import hidden
 
+MODELS = Path("artifacts/models")
+"""Where the stage `model` writes what each model is."""
 WAITS = (2.0, 5.0, 15.0, 30.0, 60.0, 60.0, 120.0)
 """Seconds between two tries to reach a remote that went away."""
 
@@ -56,7 +59,9 @@ def bring(repo: Any, name: str) -> None:
     That may not be on the remote: then it is made again.
     """
     stage = _stage(repo, name)
-    pull(repo, sorted(before.addressing for before in repo.index.graph.successors(stage)))
+    models = {Path(dep.def_path).stem for dep in stage.deps if Path(str(dep.def_path)).parent == MODELS}
+    tracked = {name for name in weights(repo, models).values() if name}
+    pull(repo, sorted(tracked | {before.addressing for before in repo.index.graph.successors(stage)}))
     with repo.lock:
         made = not (stage.changed_deps() or stage.changed_stage()) and all(out.hash_info for out in stage.outs)
     if made and any(not out.exists for out in stage.outs):
@@ -88,6 +93,22 @@ def leaves(repo: Any, names: Iterable[str]) -> dict[str, str]:
             if dep.protocol == "local" and not known and type(dep).__name__ != "ParamsDependency":
                 found[str(dep.def_path)] = name
     return found
+
+
+def weights(repo: Any, models: Iterable[str] | None = None) -> dict[str, str | None]:
+    """Paths that models are read from -> the file by which DVC tracks them, if it does. models: None means all."""
+    from tav.params import load, split_source
+
+    found = load().sources()
+    paths = [s for name in (found if models is None else models) for s in found.get(name, []) if not split_source(s)[0]]
+    outs = {out.fs_path: stage.addressing for stage in repo.index.graph for out in stage.outs}
+
+    def tracked(path: str) -> str | None:
+        full = str(Path(path).absolute())
+        holds = (name for out, name in outs.items() if f"{full}/".startswith(f"{out}/") or out.startswith(f"{full}/"))
+        return next(holds, None)
+
+    return {path: tracked(path) for path in paths}
 
 
 def check_remote(repo: Any) -> str:

@@ -111,7 +111,7 @@ def _models(params: Params, keys: list[str], metrics: list[str]) -> tuple[dict[s
 def model_of(metric: str, settings: Evaluate) -> str:
     """The model that a metric is measured with: a hub id, a folder, or a method's name."""
     model = getattr(settings, METRICS[metric].knob, None) if METRICS[metric].knob else None
-    return model.source if model else METRICS[metric].model
+    return model.name if model else METRICS[metric].model
 
 
 def recorded_settings(lock: Path) -> dict[str, Evaluate]:

@@ -14,16 +14,17 @@ SCHEMA = "params.schema.json"
 """For editors: params.yaml's first line names it, in a clone as a part of tav."""
 DEMO = ("videos", "models/emoji-world/stable-diffusion", "models/emoji-world/clip", "models/emoji-world/blip2")
 REAL: dict[str, dict[str, Any]] = {  # the paper's settings; README says the same
-    "base": {"path": "models", "hub_id": "stable-diffusion-v1-5/stable-diffusion-v1-5"},
+    "base": {"source": "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"},
     "extract": {"num_frames": 24, "fps": 8, "stride": None, "size": 512},
     "tune": {"steps": 500, "learning_rate": 3.0e-5, "temporal_learning_rate": None},
     "invert": {"num_inference_steps": 50, "prompt": ""},
     "edit": {"guidance_scale": 12.5, "strength": 1.0},
 }
-MODELS = {  # section, name, hub id
-    ("evaluate", "clip"): "openai/clip-vit-large-patch14",
-    ("caption", "model"): "Salesforce/blip2-opt-2.7b",
+MODELS = {
+    ("evaluate", "clip"): "hub:openai/clip-vit-large-patch14",
+    ("caption", "model"): "hub:Salesforce/blip2-opt-2.7b",
 }
+WEIGHTS = "models"
 NOTE = "Weights of your own lie here (a folder or a .safetensors file, and LoRAs). DVC watches all of it.\n"
 
 
@@ -65,8 +66,14 @@ def _write(folder: Path, demo: bool) -> None:
         for name in DEMO:
             shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("*.dvc", ".gitignore"))
         return
-    (folder / "models").mkdir()
-    (folder / "models/README.md").write_text(NOTE)
+    make_weights_folder(folder)
+
+
+def make_weights_folder(folder: Path) -> None:
+    """The folder that DVC watches for weights, where there is none: dvc.yaml names it."""
+    if not (folder / WEIGHTS).exists():
+        (folder / WEIGHTS).mkdir()
+        (folder / WEIGHTS / "README.md").write_text(NOTE)
 
 
 def for_real_weights(text: str) -> str:
@@ -77,9 +84,8 @@ def for_real_weights(text: str) -> str:
     for section, values in REAL.items():
         for name, value in sorted(values.items(), key=lambda item: item[1] is not None):  # one rate goes, another comes
             text = set_value(text, (section, name), value)
-    for (section, model), hub_id in MODELS.items():
-        for name, value in (("path", "models"), ("hub_id", hub_id)):
-            text = set_value(text, (section, model, name), value)
+    for names, source in MODELS.items():
+        text = set_value(text, (*names, "source"), source)
     return text
 
 

@@ -1,4 +1,4 @@
-"""`tav upgrade`: bring a project's dvc.yaml and recipe numbers to those of this tav, and say first what runs again."""
+"""`tav upgrade`: bring a project's files to those of this tav, and say first what runs again."""
 
 import re
 from collections import Counter
@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tav.artifacts import atomic
-from tav.commands.init import SCHEMA, template
-from tav.commands.params_text import parse
-from tav.params import UserError, load
+from tav.commands.init import SCHEMA, make_weights_folder, template
+from tav.commands.old_keys import with_sources
+from tav.commands.params_text import PARAMS, parse
+from tav.params import UserError, check, read_yaml
 from tav.recipe import numbers, of_project
 
 FILES = ("dvc.yaml", "recipe.yaml")
-PARAMS = "params.yaml"
+NAME = str(PARAMS)
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -22,11 +23,13 @@ def upgrade(*, write: bool) -> list[str]:
 
     A dvc.yaml that differs from tav's is kept as dvc.yaml.old.
     """
-    load()
+    read_yaml(PARAMS)  # says what is wrong with it
     fresh = {name: (template() / name).read_text(encoding="utf-8") for name in FILES}
-    old = {name: Path(name).read_text(encoding="utf-8") if Path(name).exists() else "" for name in (*FILES, PARAMS)}
-    new = new_sections(old[PARAMS], (template() / PARAMS).read_text(encoding="utf-8"))
-    fresh[PARAMS] = old[PARAMS] + "".join(new.values())
+    old = {name: Path(name).read_text(encoding="utf-8") if Path(name).exists() else "" for name in (*FILES, NAME)}
+    renamed = with_sources(old[NAME])
+    new = new_sections(renamed, (template() / NAME).read_text(encoding="utf-8"))
+    fresh[NAME] = renamed + "".join(new.values())
+    check(parse(fresh[NAME]))
     if Path(SCHEMA).exists():
         _put({SCHEMA: (PACKAGE / SCHEMA).read_text(encoding="utf-8")})
     if fresh == old:
@@ -39,7 +42,11 @@ def upgrade(*, write: bool) -> list[str]:
     ]
     if fresh["dvc.yaml"] != old["dvc.yaml"]:
         lines.append("dvc.yaml: another one than this tav's; yours is kept as dvc.yaml.old")
-    lines += [f"params.yaml: {name} is new, at its end" for name in new]
+    if renamed != old[NAME]:
+        lines.append(f"{NAME}: path, hub_id and revision of a model become one key, source")
+    lines += [f"{NAME}: {name} is new, at its end" for name in new]
+    if write:
+        make_weights_folder(Path())
     with _in_place(fresh, old, keep=write):
         lines.append(f"will run again: {_stale()}")
     return [*lines, "upgraded: now run `dvc repro`" if write else "nothing was changed: `tav upgrade --yes` does it"]

@@ -155,7 +155,7 @@ def _vitpose(source: str, revision: str | None) -> tuple[Any, Any]:
 def _name(source: str) -> str:
     """As transformers takes it. Raises FileNotFoundError: a path is never asked for on the hub."""
     if not source.startswith(HUB) and not Path(source).is_dir():
-        raise FileNotFoundError(f"{source}: no such folder; a model on the hub is a hub_id")
+        raise FileNotFoundError(f"{source}: no such folder; a model on the hub is hub:owner/name")
     return source.removeprefix(HUB)
 
 

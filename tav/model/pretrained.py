@@ -17,7 +17,8 @@ from tav.model.loras import fuse_lora, lora_files
 from tav.model.weight_files import check_floats, check_folder, check_loaded, files_of, variant_of
 
 HUB = "hub:"
-"""What a source on the Hugging Face hub begins with, as in "hub:owner/name". All else is a path, and asks no hub."""
+"""What a source on the Hugging Face hub begins with, as in "hub:owner/name@revision". All else is a path, and asks no
+hub."""
 COMPONENTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 KINDS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SINGLE_FILE_KINDS = {"v1": KINDS[0], "v2": KINDS[0], "xl_base": KINDS[1]}
@@ -41,7 +42,7 @@ def identity(source: str, revision: str | None = None, *, loras: Sequence[tuple[
     digests = [_sha256(file) for file in files]
     digests += [f"{_sha256(file)} {scale!r}" for path, scale in loras for file in lora_files(path)]
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return BaseIdentity(source.removeprefix(HUB), commit, whole)
+    return BaseIdentity(_on_hub(source, revision)[0] if source.startswith(HUB) else source, commit, whole)
 
 
 def load_pipeline(
@@ -156,15 +157,22 @@ def _is_single_file(path: str) -> bool:
 def _place(source: str, revision: str | None) -> dict[str, Any]:
     """A source as `from_pretrained` takes it."""
     if source.startswith(HUB):
-        return {"pretrained_model_name_or_path": source.removeprefix(HUB), "revision": revision}
+        hub_id, revision = _on_hub(source, revision)
+        return {"pretrained_model_name_or_path": hub_id, "revision": revision}
     return {"pretrained_model_name_or_path": source, "local_files_only": True}
+
+
+def _on_hub(source: str, revision: str | None) -> tuple[str, str | None]:
+    """owner/name of a source on the hub, and its revision: the one given, else the one that it names."""
+    hub_id, _, named = source.removeprefix(HUB).partition("@")
+    return hub_id, revision or named or None
 
 
 def _folder_kind(source: str, revision: str | None) -> str:
     from diffusers import DiffusionPipeline
 
     if not source.startswith(HUB) and not Path(source).is_dir():
-        raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is a hub_id")
+        raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is hub:owner/name")
     if Path(source).is_dir() and not (Path(source) / "model_index.json").is_file():
         raise ValueError(f"{source} holds {_contents(Path(source))}; {EXPECTED} (a model_index.json)")
     try:
@@ -228,10 +236,10 @@ def _from_single_file(pipeline_class: Any, path: str, config: str | None, settin
 
     if config is not None:
         _folder_kind(config, None)
-    where = None if config is None else config.removeprefix(HUB)
+    where, revision = (config, None) if config is None or not config.startswith(HUB) else _on_hub(config, None)
     check_floats(Path(path))
     try:
-        pipe = pipeline_class.from_single_file(path, config=where, **settings)
+        pipe = pipeline_class.from_single_file(path, config=where, revision=revision, **settings)
     except SingleFileComponentError as error:
         raise ValueError(f"{path} is not a whole model: {_line(error)}") from error
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
@@ -248,10 +256,10 @@ def _unet_files(source: str, revision: str | None) -> tuple[str | None, list[Pat
     if _is_single_file(source):
         return None, [Path(source)]
     if source.startswith(HUB):
-        folder = _download_unet(source.removeprefix(HUB), revision)
+        folder = _download_unet(*_on_hub(source, revision))
         return folder.name, list(files_of(folder, "unet", None))
     if not Path(source).is_dir():
-        raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is a hub_id")
+        raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is hub:owner/name")
     return None, list(files_of(Path(source), "unet", variant_of(Path(source), COMPONENTS)))
 
 

@@ -26,3 +26,4 @@ from tav.params.sections import Model as Model
 from tav.params.sections import Reader as Reader
 from tav.params.sections import Section as Section
 from tav.params.sections import Tune as Tune
+from tav.params.sources import split_source as split_source

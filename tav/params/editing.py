@@ -23,11 +23,11 @@ class Condition(Section):
     blur: Annotated[float, Field(gt=0, le=100)] = 8.0
     """Standard deviation of the Gaussian blur, in pixels."""
     depth: Model | None = None
-    """A depth estimator of transformers, as in hub_id: depth-anything/Depth-Anything-V2-Small-hf."""
+    """A depth estimator of transformers, as in hub:depth-anything/Depth-Anything-V2-Small-hf."""
     pose: Model | None = None
-    """A VitPose of transformers, as in hub_id: usyd-community/vitpose-base-simple."""
+    """A VitPose of transformers, as in hub:usyd-community/vitpose-base-simple."""
     person: Model | None = None
-    """What finds the people for `pose`: an object detector, as in hub_id: PekingU/rtdetr_r50vd_coco_o365.
+    """What finds the people for `pose`: an object detector, as in hub:PekingU/rtdetr_r50vd_coco_o365.
     null: one person in each frame, as large as it."""
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pydantic import Field
 from tav.complaints import UserError, nearest, quoted
 from tav.params.editing import Condition, Edit
 from tav.params.keys import Key
-from tav.params.sections import Base, Caption, Compute, Evaluate, Extract, Invert, Section, Text, Tune, Words
+from tav.params.sections import Base, Caption, Compute, Evaluate, Extract, Invert, Model, Section, Text, Tune, Words
 
 V = TypeVar("V")
 S = TypeVar("S", bound=Section)
@@ -64,6 +64,20 @@ class Params(Section):
     condition: Condition = Condition()
     edit: Edit
     evaluate: Evaluate
+
+    def sources(self) -> dict[str, list[str]]:
+        """The places that each model is read from, by its name in artifacts/models; none of one that is not set."""
+        base, maps = self.base, self.condition
+        controls = [control for section in (self.edit, *map(self.edit_of, self.edits)) for control in section.controls]
+        models: dict[str, list[Model | None]] = {
+            "blip2": [self.caption.model],
+            "clip": [self.evaluate.clip],
+            "condition": [maps.depth, maps.pose, maps.person],
+            "controls": [control.model for control in controls],
+            "pick_score": [self.evaluate.pick_score],
+        }
+        found = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}
+        return {"base": list(filter(None, [base.source, base.config, *(lora.source for lora in base.loras)]))} | found
 
     def video(self, key: str) -> Video:
         return _known(self.videos, key, "video")

@@ -1,11 +1,12 @@
 """The sections of params.yaml: every knob with its type, unit, range and default, once."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from tav.complaints import control_in, quoted
 from tav.model.tune_settings import TuneSettings
+from tav.params.sources import HUB, check_file, check_source, refuse_old_keys, split_source
 
 Reader = Literal["av", "decord"]
 Fit = Literal["crop", "pad", "stretch"]
@@ -24,6 +25,8 @@ def _printable(text: str) -> str:
 
 Words = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_printable)]
 Text = Annotated[Words, StringConstraints(strip_whitespace=True, min_length=1)]
+Source = Annotated[Text, AfterValidator(check_source)]
+File = Annotated[Text, AfterValidator(check_file)]
 
 
 class Section(BaseModel):
@@ -38,46 +41,63 @@ class Section(BaseModel):
 
 
 class Model(Section):
-    """Weights, from a place that DVC tracks or from the Hugging Face hub."""
+    """Weights: in a folder or a file, or on the Hugging Face hub."""
 
-    path: Text
-    """Folder (for `base` also a single .safetensors file). Relative to the project."""
-    hub_id: Text | None = None
-    """Used instead of `path` when given, as in "stable-diffusion-v1-5/stable-diffusion-v1-5"."""
-    revision: Text | None = None
-    """Branch, tag or commit on the hub."""
+    source: Source
+    """A folder (for `base` also a single .safetensors file), relative to the project; or hub:owner/name@revision."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_key(cls, data: Any) -> Any:
+        return refuse_old_keys(data)
 
     @property
-    def source(self) -> str:
-        return self.hub_id or self.path
+    def hub_id(self) -> str | None:
+        """owner/name on the hub. None: the source is a path."""
+        return split_source(self.source)[0]
+
+    @property
+    def revision(self) -> str | None:
+        """Branch, tag or commit on the hub."""
+        return split_source(self.source)[1]
+
+    @property
+    def name(self) -> str:
+        """As `from_pretrained` takes it: a path or owner/name."""
+        return self.hub_id or self.source
+
+    @property
+    def place(self) -> str:
+        """As the model's code takes it: a path or hub:owner/name."""
+        return f"{HUB}{self.hub_id}" if self.hub_id else self.source
 
 
 class Lora(Section):
     """Weights that are added to the base's."""
 
-    path: Text
+    source: File
     """A .safetensors file, or a folder with one. Relative to the project."""
     scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
     """How much of it is added to the weights."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_key(cls, data: Any) -> Any:
+        return refuse_old_keys(data)
 
 
 class Base(Model):
     """The text-to-image model that is tuned."""
 
-    config: Text | None = None
-    """Of a single file: a folder, or `hub:owner/name`, with the model's settings. null: the hub's, for its kind."""
+    config: Source | None = None
+    """Of a single file: a folder, or hub:owner/name, with the model's settings. null: the hub's, for its kind."""
     loras: tuple[Lora, ...] = Field(default=(), strict=False)
     """LoRAs that are added to the weights before tuning."""
 
     @property
-    def place(self) -> str:
-        """As the model's code takes it: only what begins with `hub:` asks the hub."""
-        return f"hub:{self.hub_id}" if self.hub_id else self.path
-
-    @property
     def fused(self) -> list[tuple[str, float]]:
         """The LoRAs as the model's code takes them."""
-        return [(lora.path, lora.scale) for lora in self.loras]
+        return [(lora.source, lora.scale) for lora in self.loras]
 
 
 class Compute(Section):
@@ -123,8 +143,8 @@ class Extract(Section):
 class Caption(Section):
     """The source prompt of a video that has no `caption`."""
 
-    model: Model
-    """BLIP-2, which writes the caption of a video that has none."""
+    model: Model | None
+    """BLIP-2, which writes the caption of a video that has none. null: every video has its own."""
     max_new_tokens: Annotated[int, Field(ge=1, le=256)] = 30
     """The longest caption, in BLIP-2's tokens."""
 

@@ -9,8 +9,6 @@ from tav.params import Section
 S = TypeVar("S", bound=Section)
 
 UNSAID: dict[str, Any] = {
-    "base.hub_id": None,
-    "base.revision": None,
     "base.config": None,
     "base.loras": [],
     "base.loras.scale": 1.0,
@@ -23,8 +21,6 @@ UNSAID: dict[str, Any] = {
     "extract.size": 512,
     "extract.fit": "stretch",
     "extract.reader": "decord",
-    "caption.model.hub_id": None,
-    "caption.model.revision": None,
     "caption.max_new_tokens": 30,
     "tune.steps": 500,
     "tune.learning_rate": 3e-5,
@@ -51,8 +47,6 @@ UNSAID: dict[str, Any] = {
     "edit.controls": [],
     "edit.controls.kind": None,
     "edit.controls.frames": None,
-    "edit.controls.model.hub_id": None,
-    "edit.controls.model.revision": None,
     "edit.controls.scale": 1.0,
     "edit.controls.start": 0.0,
     "edit.controls.end": 1.0,
@@ -61,19 +55,9 @@ UNSAID: dict[str, Any] = {
     "condition.tile": 8,
     "condition.blur": 8.0,
     "condition.depth": None,
-    "condition.depth.hub_id": None,
-    "condition.depth.revision": None,
     "condition.pose": None,
-    "condition.pose.hub_id": None,
-    "condition.pose.revision": None,
     "condition.person": None,
-    "condition.person.hub_id": None,
-    "condition.person.revision": None,
-    "evaluate.clip.hub_id": None,
-    "evaluate.clip.revision": None,
     "evaluate.pick_score": None,
-    "evaluate.pick_score.hub_id": None,
-    "evaluate.pick_score.revision": None,
 }
 """Of each knob the one value that an identity doesn't name. No line is ever changed, or rows lose their identity:
 these are not defaults. A new knob gets a line with the value that says what was so before it came, so that what was

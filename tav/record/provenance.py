@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tav.artifacts import artifact, read_json
+from tav.artifacts import MODELS, artifact, read_json
 from tav.params import Params, Section, UserError, check, read_yaml
 from tav.record.identity import as_before, hash_of, said
 from tav.running.guard import Inputs
@@ -23,6 +23,8 @@ Entries = dict[str, dict[str, Any]]
 RECORDED = {"precision", "token_merging"}
 """Of `compute`: what dvc.yaml has as parameters."""
 KINDS = ("deps", "outs")
+WEIGHTS = "models"
+"""The folder that DVC watches as a whole. What a result was made with of it, the stage `model` says."""
 CODE = "tav/"
 """A dvc.lock from before recipe.yaml has files of code among what a stage was made from."""
 
@@ -55,7 +57,9 @@ class Made:
         """Hash of the parameters and the source data upstream. Not of the code, and not of what came out."""
         made = {out["path"] for entry in self.entries.values() for out in entry["outs"]}
         deps = {d["path"]: d["md5"] for entry in self.entries.values() for d in entry["deps"]}
-        data = {path: md5 for path, md5 in deps.items() if path not in made and not path.startswith(CODE)}
+        own = {*made, WEIGHTS}
+        data = {path: md5 for path, md5 in deps.items() if path not in own and not path.startswith(CODE)}
+        data |= {path: md5 for path, md5 in deps.items() if Path(path).parent == MODELS}
         asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
         sections = {name: said(s.model_dump(mode="json"), name) for name, s in self._sections().items()}
         later = {"compute": self._params.compute.model_dump(include=RECORDED)}  # sections that older rows have not

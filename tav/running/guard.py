@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tav.complaints import nearest, one_line
 from tav.params import UserError, check, read_yaml
+from tav.running.weights import check_weights, on_disk, parts_of
 
 EVERY = 60.0
 """Seconds between two looks while a stage runs."""
@@ -65,7 +66,10 @@ def guard(stage: str, key: str = "") -> Iterator[Callable[[bool], None]]:
     raises goes its way.
     """
     before = inputs(stage, key)
-    prints = {dep: fingerprint(Path(dep)) for dep in before.deps}
+    weights = parts_of(before.deps)
+    watched = [*before.deps, *on_disk(weights)]
+    prints = {dep: fingerprint(Path(dep)) for dep in watched}
+    check_weights(weights)
     last = time.monotonic()
 
     def changes() -> list[str]:
@@ -76,7 +80,7 @@ def guard(stage: str, key: str = "") -> Iterator[Callable[[bool], None]]:
             for leaf, value in listed.items()
             for name, old, new in differences(value, after.params[file].get(leaf, _GONE), leaf)
         ]
-        return found + [f"{dep} was changed" for dep in before.deps if fingerprint(Path(dep)) != prints[dep]]
+        return found + [f"{dep} was changed" for dep in watched if fingerprint(Path(dep)) != prints[dep]]
 
     def look(now: bool) -> None:
         nonlocal last

@@ -10,7 +10,8 @@ from tav.recipe import number_of
 from tav.running.alone import alone
 from tav.running.aside import ASIDE, put_aside
 from tav.running.bar import bar
-from tav.running.guard import guard
+from tav.running.guard import guard, inputs
+from tav.running.weights import parts_of, pinned
 
 if TYPE_CHECKING:
     from tav.stages import OnProgress
@@ -28,6 +29,7 @@ def run_stage(stage: str, key: str = "") -> None:
         with guard(stage, key) as look:  # all that the stage reads it reads in here
             number_of(stage)
             params, module = load(), importlib.import_module(f"tav.stages.{stage}")
+            params = pinned(params, parts_of(inputs(stage, key).deps))
             with _log(params, stage, key) as log, bar(name) as draw:
                 module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
         if stage == "tune":  # not before it is sure that its results count

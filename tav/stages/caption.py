@@ -13,6 +13,8 @@ BLIP2 = "Blip2ForConditionalGeneration"
 
 def write_caption(frame: np.ndarray, caption: Caption) -> str:
     """What BLIP-2 says of one frame, uint8 (h w 3), in one line. Raises UserError: no such model, not a BLIP-2."""
+    if caption.model is None:
+        raise UserError("caption.model is null: give the video a caption, or set caption.model in params.yaml")
     check_model(caption.model)
     import torch
     from transformers import Blip2ForConditionalGeneration, Blip2Processor
@@ -26,7 +28,7 @@ def write_caption(frame: np.ndarray, caption: Caption) -> str:
         device = best_device()
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     where = {"revision": caption.model.revision, "local_files_only": caption.model.hub_id is None}
-    source = caption.model.source
+    source = caption.model.name
     try:
         model = Blip2ForConditionalGeneration.from_pretrained(source, dtype=dtype, use_safetensors=True, **where)
         processor = Blip2Processor.from_pretrained(source, **where)
@@ -43,25 +45,26 @@ def check_model(model: Model) -> None:
     from transformers import PreTrainedConfig
 
     advice = "set caption.model in params.yaml, or give the video a caption"
-    if model.hub_id is None and not Path(model.path).is_dir():
-        raise UserError(f"no BLIP-2 at {model.path}: no such folder; {advice}")
+    if model.hub_id is None and not Path(model.name).is_dir():
+        raise UserError(f"no BLIP-2 at {model.name}: no such folder; {advice}")
     where = {"revision": model.revision, "local_files_only": model.hub_id is None}
     try:
-        config = PreTrainedConfig.get_config_dict(model.source, **where)[0]
+        config = PreTrainedConfig.get_config_dict(model.name, **where)[0]
     except (OSError, ValueError) as error:
-        raise UserError(f"no BLIP-2 at {model.source}: {' '.join(str(error).split())}; {advice}") from None
+        raise UserError(f"no BLIP-2 at {model.name}: {' '.join(str(error).split())}; {advice}") from None
     if not config:
-        raise UserError(f"no BLIP-2 at {model.source}: it has no config.json; {advice}")
+        raise UserError(f"no BLIP-2 at {model.name}: it has no config.json; {advice}")
     found = (config.get("architectures") or ["of no known class"])[0]
     if found != BLIP2:
-        raise UserError(f"{model.source} is {found}, where a {BLIP2} is needed; {advice}")
+        raise UserError(f"{model.name} is {found}, where a {BLIP2} is needed; {advice}")
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption, by = params.video(key).caption, "given"
     if caption is None:
         frames = read_frames(artifact("extract", key, "frames"))
-        caption, by = write_caption(frames[len(frames) // 2], params.caption), params.caption.model.source
+        caption = write_caption(frames[len(frames) // 2], params.caption)
+        by = params.caption.model.name if params.caption.model else "you"
     caption = " ".join(caption.split())
     if not caption:
         raise UserError(f"{by} has nothing to say of video {key!r}: write videos.{key}.caption in params.yaml yourself")

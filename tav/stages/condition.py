@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tav.artifacts import artifact, atomic, read_frames, write_frames, write_json
-from tav.params import Condition, Model, Params, told
+from tav.params import Condition, Params, told
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -55,10 +55,6 @@ def _detected(kind: str, frames: "np.ndarray", settings: Condition) -> "np.ndarr
     with told():
         device = best_device()
         if kind == "depth":
-            return depth(frames, _place(model), revision=model.revision, device=device)
-        person = _place(settings.person) if settings.person else None
-        return pose(frames, _place(model), person, revision=model.revision, device=device)
-
-
-def _place(model: Model) -> str:
-    return f"hub:{model.hub_id}" if model.hub_id else model.path
+            return depth(frames, model.place, revision=model.revision, device=device)
+        person = settings.person.place if settings.person else None
+        return pose(frames, model.place, person, revision=model.revision, device=device)

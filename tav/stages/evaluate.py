@@ -31,8 +31,8 @@ def load_clip(model: Model) -> Clip:
 
     Raises UserError: no such folder or hub id, not a CLIP, no safetensors.
     """
-    if model.hub_id is None and not Path(model.path).is_dir():
-        raise UserError(f"no CLIP at {model.path}: no such folder; set path or hub_id under evaluate in params.yaml")
+    if model.hub_id is None and not Path(model.name).is_dir():
+        raise UserError(f"no CLIP at {model.name}: no such folder; set its source under evaluate in params.yaml")
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
     from transformers.utils.logging import disable_progress_bar
@@ -42,13 +42,13 @@ def load_clip(model: Model) -> Clip:
     disable_progress_bar()
     where = {"revision": model.revision, "local_files_only": model.hub_id is None}
     try:
-        kind = CLIPConfig.get_config_dict(model.source, **where)[0].get("model_type")
+        kind = CLIPConfig.get_config_dict(model.name, **where)[0].get("model_type")
         if kind != "clip":
-            raise UserError(f"{model.source} is a model of type {kind!r}, where evaluate needs a CLIP ('clip')")
-        clip = CLIPModel.from_pretrained(model.source, dtype=torch.float32, use_safetensors=True, **where)
-        processor = CLIPProcessor.from_pretrained(model.source, **where)
+            raise UserError(f"{model.name} is a model of type {kind!r}, where evaluate needs a CLIP ('clip')")
+        clip = CLIPModel.from_pretrained(model.name, dtype=torch.float32, use_safetensors=True, **where)
+        processor = CLIPProcessor.from_pretrained(model.name, **where)
     except (OSError, ValueError) as error:
-        raise UserError(f"can't load a CLIP from {model.source}: {' '.join(str(error).split())}") from None
+        raise UserError(f"can't load a CLIP from {model.name}: {' '.join(str(error).split())}") from None
     with told():
         return Clip(clip.eval().to(best_device()), processor)
 

@@ -34,7 +34,7 @@ def data(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.fixture
 def shapes(data: dict[str, Any]) -> Any:
-    return load_shapes(data["base"]["path"])
+    return load_shapes(data["base"]["source"])
 
 
 TUNE = Work("tune", "cat", 8, (64, 64))

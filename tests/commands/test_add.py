@@ -328,5 +328,7 @@ def test_the_toy_is_no_base_for_ones_own_video(project: Path, video: Path) -> No
     assert any("knows twelve emoji" in line for line in add_video(video, [], None, None))
     assert not any("emoji" in line for line in add_video(template() / "videos/red-car.mp4", ["a dog"], None, "car"))
     text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("hub_id: null", "hub_id: a/b", 1))
+    (project / "params.yaml").write_text(
+        text.replace("source: models/emoji-world/stable-diffusion", "source: hub:a/b", 1)
+    )
     assert not any("emoji" in line for line in add_video(video, ["a dog"], None, None))

@@ -28,7 +28,7 @@ def project(videos: int, clip: str | None = None, kinds: tuple[str, ...] = KINDS
         f"{n}--{i}": {"video": n, "prompt": "50 % [red]", "kind": k} for n in names for i, k in enumerate(kinds)
     }
     if clip:
-        data["evaluate"]["clip"] = {"path": "-", "hub_id": clip}
+        data["evaluate"]["clip"] = {"source": f"hub:{clip}"}
     rng = np.random.default_rng(0)
     for i, key in enumerate(data["edits"]):
         values = {"frame_consistency": 0.9 + 0.01 * (i % 4), "textual_alignment": rng.normal(25 + i // 4, 1)}
@@ -121,10 +121,10 @@ def test_models_are_those_that_the_values_were_made_with(tmp_path: Path) -> None
     settings = project(1)
     Path("dvc.lock").write_text(
         "schema: '2.0'\nstages:\n  evaluate@v0--0:\n    cmd: python -m tav evaluate\n    params:\n      params.yaml:\n"
-        "        edits.v0--0.prompt: x\n        evaluate:\n          clip:\n            path: models\n"
-        f"            hub_id: {CLIP_L}\n          pick_score:\n    outs:\n    - path: a\n"
+        "        edits.v0--0.prompt: x\n        evaluate:\n          clip:\n"
+        f"            source: hub:{CLIP_L}\n          pick_score:\n    outs:\n    - path: a\n"
     )
-    assert recorded_settings(Path("dvc.lock"))["v0--0"].clip.source == CLIP_L
+    assert recorded_settings(Path("dvc.lock"))["v0--0"].clip.name == CLIP_L
     table = compared(settings, "all", None)
     assert table.models["textual_alignment"] == f"{CLIP_L} / models/emoji-world/clip"
     assert any("1 by openai/clip-vit-large-patch14, 3 by models" in note for note in table.notes)

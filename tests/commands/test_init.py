@@ -38,7 +38,7 @@ def test_without_the_demo_it_is_set_to_real_weights(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path / "p")
     params = load()
     assert (params.videos, params.edits) == ({}, {})
-    assert params.base.source == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert params.base.source == "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"
     assert (params.tune.steps, params.tune.learning_rate, params.edit.guidance_scale) == (500, 3e-5, 12.5)
     assert "# px of the short side" in Path("params.yaml").read_text()
     assert "report" in status(tmp_path / "p")  # the DAG of no videos can be read
@@ -96,9 +96,20 @@ def test_upgrade_of_a_project_older_than_the_numbers(tmp_path: Path, monkeypatch
     make_project(tmp_path / "p", demo=False)
     monkeypatch.chdir(tmp_path / "p")
     Path("recipe.yaml").unlink()
-    assert f"extract: no number -> {numbers()['extract']}" in upgrade(write=False)[0]
+    assert f"extract: no number -> {numbers()['extract']}" in upgrade(write=False)
     assert not Path("recipe.yaml").exists()
-    upgrade(write=True)
+    Path("models/README.md").unlink()
+    Path("models").rmdir()
+    new = Path("params.yaml").read_text()
+    source = "source: hub:stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert source in new
+    Path("params.yaml").write_text(
+        new.replace(source, "path: models\n  hub_id: stable-diffusion-v1-5/stable-diffusion-v1-5")
+    )
+    said = upgrade(write=True)
+    assert "params.yaml: path, hub_id and revision of a model become one key, source" in said
+    assert load().base.source == source.removeprefix("source: ")
+    assert Path("models/README.md").exists()
     assert Path("recipe.yaml").exists()
 
 

@@ -202,9 +202,9 @@ def test_a_link_stays_a_link_and_the_mode_stays(tmp_path: Path, monkeypatch: pyt
             "gains next to nothing on a CPU",
         ),
         (
-            ("caption", "model", "hub_id"),
-            "a/b",
-            "  model: {path: models/emoji-world/blip2, hub_id: a/b, revision: null}",
+            ("caption", "model", "source"),
+            "hub:a/b",
+            '  model: {source: "hub:a/b"}   # null: every video has a caption of its own',
         ),
     ],
 )

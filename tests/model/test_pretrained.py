@@ -68,7 +68,7 @@ def test_identity_is_of_the_unets_weights(sd_folder, tmp_path):
 
 @pytest.mark.parametrize("what", [load_pipeline, identity])
 def test_nothing_there(what, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder or \.safetensors file; .* hub_id"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder or \.safetensors file; .* hub:owner/name"):
         what(str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="owner/nowhere: not found on the hub, nor in its cache here"):
         what("hub:owner/nowhere")

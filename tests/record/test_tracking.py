@@ -32,9 +32,9 @@ def test_a_row_says_all_that_made_the_edit(made: Path, monkeypatch: pytest.Monke
         "invert.num_inference_steps": "20",
         "edit.seed": "33",  # the default
         "edit.from": "inversion",
-        "base.path": "sd",
+        "base.source": "models/base",
         "compute.precision": "fp32",
-        "evaluate.clip.path": "clip",
+        "evaluate.clip.source": "models/clip",
     }
     assert expected.items() <= run.data.params.items()
     assert "compute.memory" not in run.data.params  # not in dvc.lock: it may have been another

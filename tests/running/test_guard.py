@@ -15,7 +15,7 @@ videos:
   man: {path: man.mp4, caption: a man, tune: {}}
 edits:
   man--dog: {video: man, prompt: a dog}
-base: {path: sd}
+base: {source: sd}
 tune: {learning_rate: 3e-5, steps: 5}
 """
 DAG = """\
@@ -24,7 +24,7 @@ stages:
     foreach: ${videos}
     do:
       cmd: "true"
-      deps: ["${item.path}", "artifacts/caption/${key}", "${base.path}"]
+      deps: ["${item.path}", "artifacts/caption/${key}", "${base.source}"]
       params: [{recipe.yaml: [tune]}, "videos.${key}.tune", base, tune]
   edit:
     foreach: ${edits}
@@ -66,7 +66,7 @@ def test_inputs_are_what_dvc_yaml_lists() -> None:
         "recipe.yaml": {"tune": 1},
         "params.yaml": {
             "videos.man.tune": {},
-            "base": {"path": "sd"},
+            "base": {"source": "sd"},
             "tune": {"learning_rate": 3e-5, "steps": 5},
         },
     }

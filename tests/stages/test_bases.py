@@ -26,17 +26,17 @@ SCALE = 0.5
 
 def xl(models: Path) -> tuple[dict[str, str], Path]:
     folder = tiny_sdxl(models / "xl")
-    return {"path": str(folder)}, folder
+    return {"source": str(folder)}, folder
 
 
 def sd2(models: Path) -> tuple[dict[str, str], Path]:
     folder = tiny_stable_diffusion_2(models / "sd2")
-    return {"path": str(folder)}, folder
+    return {"source": str(folder)}, folder
 
 
 def single_file(models: Path) -> tuple[dict[str, str], Path]:
     folder = tiny_stable_diffusion(models / "sd")
-    return {"path": str(tiny_single_file(models / "sd.safetensors", folder)), "config": str(folder)}, folder
+    return {"source": str(tiny_single_file(models / "sd.safetensors", folder)), "config": str(folder)}, folder
 
 
 @pytest.fixture(scope="module", params=[xl, sd2, single_file], ids=lambda make: make.__name__)
@@ -48,7 +48,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         data = make_project(models / "project", models)
         patch.chdir(models / "project")
-        data["base"] |= base | {"loras": [{"path": str(models / "lora.safetensors"), "scale": SCALE}]}
+        data["base"] |= base | {"loras": [{"source": str(models / "lora.safetensors"), "scale": SCALE}]}
         data["tune"]["steps"] = 3
         data["invert"] |= {"num_inference_steps": 6, "prompt": ""}
         data["edit"] |= {"guidance_scale": 4.0, "strength": 1.0, "negative_prompt": ""}

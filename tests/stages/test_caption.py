@@ -11,7 +11,7 @@ from tav.artifacts import artifact, read_json, write_frames
 from tav.params import UserError
 from tav.stages import Progress, caption
 
-MODEL = {"path": "blip2"}
+MODEL = {"source": "blip2"}
 WORD = 10  # of the tiny vocabulary, not a special one
 
 
@@ -105,24 +105,24 @@ def test_half_precision_weights_run_on_cpu(project, blip2, tmp_path_factory):
     Blip2ForConditionalGeneration.from_pretrained(blip2).half().save_pretrained(half)
     Blip2Processor.from_pretrained(blip2).save_pretrained(half)
     assert '"float16"' in (half / "config.json").read_text()
-    assert run(None, model={"path": str(half)})["caption"] == run(None)["caption"]
+    assert run(None, model={"source": str(half)})["caption"] == run(None)["caption"]
 
 
 def test_no_such_folder(project):
     with pytest.raises(UserError, match=r"no BLIP-2 at nowhere: no such folder; set caption\.model .* or give"):
-        run(None, model={"path": "nowhere"})
+        run(None, model={"source": "nowhere"})
 
 
 def test_a_folder_without_a_model(project):
     (project / "empty").mkdir()
     with pytest.raises(UserError, match=r"no BLIP-2 at empty: it has no config\.json"):
-        run(None, model={"path": "empty"})
+        run(None, model={"source": "empty"})
 
 
 def test_another_kind_of_model_is_named(project):
     tiny_clip(project / "clip")
     with pytest.raises(UserError, match="clip is CLIPModel, where a Blip2ForConditionalGeneration is needed"):
-        run(None, model={"path": "clip"})
+        run(None, model={"source": "clip"})
 
 
 def test_a_blip2_without_safetensors(project, blip2):
@@ -133,15 +133,15 @@ def test_a_blip2_without_safetensors(project, blip2):
             shutil.copy(file, bare)
     (bare / "pytorch_model.bin").write_bytes(b"a pickle would be here")
     with pytest.raises(UserError, match=r"can't load BLIP-2 from bare: .*safetensors"):
-        run(None, model={"path": "bare"})
+        run(None, model={"source": "bare"})
 
 
 def test_a_hub_id_that_is_not_there(project):
     with pytest.raises(UserError, match="no BLIP-2 at nobody/no-such-model"):
-        run(None, model={"path": "blip2", "hub_id": "nobody/no-such-model"})
+        run(None, model={"source": "hub:nobody/no-such-model"})
 
 
 def test_the_device_is_the_one_that_was_asked_for(project, monkeypatch):
     monkeypatch.setenv("TAV_DEVICE", "gpu9")
     with pytest.raises(UserError, match="TAV_DEVICE is 'gpu9'"):
-        run(None, model={"path": "blip2"})
+        run(None, model={"source": "blip2"})

@@ -37,9 +37,9 @@ def test_maps_of_the_kinds_that_are_asked_for(data: dict[str, Any], params: Para
 
 def test_depth_by_a_network(data: dict[str, Any], params: Params, tmp_path: Any) -> None:
     folder = tiny_depth_estimator(tmp_path / "depth")
-    assert made(data, kinds=["depth"], depth={"path": str(folder)})["depth"].max() == 255
+    assert made(data, kinds=["depth"], depth={"source": str(folder)})["depth"].max() == 255
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        made(data, kinds=["depth"], depth={"path": "nowhere"})
+        made(data, kinds=["depth"], depth={"source": "nowhere"})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_makes_no_sense_is_told(data: dict[str, Any], settings: dict[str, A
 
 
 def test_an_edit_asks_for_maps_that_are_made(data: dict[str, Any]) -> None:
-    control = {"kind": "canny", "model": {"path": "net"}}
+    control = {"kind": "canny", "model": {"source": "net"}}
     data["edits"]["cat--dog"]["controls"] = [control]
     with pytest.raises(UserError, match=r"edits.cat--dog follows canny: set condition.kinds to \[canny\]"):
         check(data)

@@ -24,7 +24,7 @@ def settings(**models: Any) -> params.Params:
     data = params.read_yaml(Path(__file__).parents[2] / "params.yaml")
     data["videos"] = {"v": {"path": "v.mp4", "caption": CAPTION, "extract": {}, "tune": {}}}
     data["edits"] = {"v--dog": {"video": "v", "prompt": PROMPT}}
-    data["evaluate"] = {"clip": {"path": "clip"}, "pick_score": None, **models}
+    data["evaluate"] = {"clip": {"source": "clip"}, "pick_score": None, **models}
     return params.check(data)
 
 
@@ -109,7 +109,7 @@ def test_frames_are_made_480_first(project):
 
 
 def test_pick_score_is_the_alignment_by_its_own_model(project, clips):
-    metrics = run(pick_score={"path": "pick"})
+    metrics = run(pick_score={"source": "pick"})
     for value, (frames, text) in {
         metrics["edit"]["pick_score"]: (EDIT, PROMPT),
         metrics["source"]["pick_score"]: (SOURCE, CAPTION),
@@ -147,7 +147,7 @@ def test_no_number_that_is_not_finite_is_written(project, clips, tmp_path):
     model.save_pretrained(tmp_path / "broken")
     CLIPProcessor.from_pretrained(clips / "clip").save_pretrained(tmp_path / "broken")
     with pytest.raises(UserError, match="frame_consistency of the edit is nan"):
-        run(clip={"path": "broken"})
+        run(clip={"source": "broken"})
     assert not artifact("evaluate", "v--dog").exists()
 
 
@@ -172,19 +172,19 @@ def test_what_is_not_made_yet(project):
 
 
 def test_no_such_folder(project):
-    with pytest.raises(UserError, match="no CLIP at nowhere: no such folder; set path or hub_id under evaluate"):
-        run(clip={"path": "nowhere"})
+    with pytest.raises(UserError, match="no CLIP at nowhere: no such folder; set its source under evaluate"):
+        run(clip={"source": "nowhere"})
 
 
 def test_another_kind_of_model_is_named(project):
     tiny_blip2(project / "blip2")
     with pytest.raises(UserError, match=r"blip2 is a model of type 'blip-2', where evaluate needs a CLIP"):
-        run(clip={"path": "blip2"})
+        run(clip={"source": "blip2"})
 
 
 def test_a_hub_id_that_is_not_there(project):
     with pytest.raises(UserError, match="can't load a CLIP from nobody/no-such-model"):
-        run(clip={"path": "clip", "hub_id": "nobody/no-such-model"})
+        run(clip={"source": "hub:nobody/no-such-model"})
 
 
 def test_the_device_is_the_one_that_was_asked_for(project, monkeypatch: pytest.MonkeyPatch) -> None:

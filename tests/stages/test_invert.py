@@ -33,7 +33,7 @@ def test_keeps_every_step_and_comes_back(data: dict[str, Any], tuned: Params) ->
 def test_weights_of_another_base_are_refused(data: dict[str, Any], tuned: Params, tmp_path: Path) -> None:
     from tiny import tiny_stable_diffusion
 
-    data["base"]["path"] = str(tiny_stable_diffusion(tmp_path / "other", seed=1))
+    data["base"]["source"] = str(tiny_stable_diffusion(tmp_path / "other", seed=1))
     with pytest.raises(UserError, match="tune again"):
         invert.run(check(data), "cat", ignore)
     assert not Path("artifacts/invert").exists()

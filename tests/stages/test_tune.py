@@ -205,7 +205,7 @@ def others(models: Path) -> Path:
 def test_base_is_missing_or_of_another_kind(
     data: dict[str, Any], params: Params, others: Path, path: str, said: str
 ) -> None:
-    data["base"]["path"] = str(others / path)
+    data["base"]["source"] = str(others / path)
     with pytest.raises(UserError, match=said) as refused:
         tune.run(check(data), "cat", ignore)
     assert "\n" not in str(refused.value)

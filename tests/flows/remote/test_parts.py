@@ -1,5 +1,5 @@
 from flows.dag import Meta, Stage
-from flows.remote.parts import split
+from flows.remote.parts import shared, split
 
 
 def stage(name: str, *upstream: str, changed: str = "new", pool: str = "cpu") -> Stage:
@@ -38,6 +38,20 @@ def test_what_may_change_is_a_part_too_and_what_needs_the_whole_stays_here() -> 
     parts, here = split(stages)
     assert [part.stages for part in parts] == [["one@a", "two@a"]]
     assert [stage.name for stage in here] == ["whole", "last@z"]
+
+
+def test_what_all_videos_need_ties_none_of_them_together() -> None:
+    stages = [
+        stage("models/sd.dvc", changed=""),
+        stage("model", "models/sd.dvc"),
+        stage("tune@a", "model"),
+        stage("tune@b", "model"),
+        stage("report", "tune@a", "tune@b"),
+    ]
+    assert shared(stages) == {"model"}
+    parts, here = split(stages)
+    assert [part.stages for part in parts] == [["tune@a"], ["tune@b"]]
+    assert [stage.name for stage in here] == ["report"]
 
 
 def test_stages_that_meet_later_are_one_part_and_no_two_have_one_name() -> None:
