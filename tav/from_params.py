@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tav.params import Compute, Edit, Params, told
+from tav.params import Compute, Edit, Invert, Params, told
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +98,28 @@ def tuning_settings(
     )
 
 
+def invert_video(
+    pipe: Any, settings: Invert, latents: "Tensor", source: "Prompts", *, on_step: "OnStep | None" = None
+) -> "Trajectory":
+    """A video's latents at every noise level, as the settings ask for them.
+
+    Args:
+        pipe: from `open_base`, tuned.
+        settings: of the inversion.
+        latents: of the video, f c h w.
+        source: the inversion's prompt.
+        on_step: see OnStep.
+    """
+    from tav.model.ddim import Schedule, ddim_invert
+    from tav.model.denoiser import Network, prompted
+    from tav.model.edit_friendly import edit_friendly_invert
+
+    denoise, schedule = prompted(Network(pipe.unet), source), Schedule.of(pipe.scheduler, settings.num_inference_steps)
+    if settings.method == "edit_friendly":
+        return edit_friendly_invert(denoise, schedule, latents, seed=settings.seed, on_step=on_step)
+    return ddim_invert(denoise, schedule, latents, refine=settings.refine, on_step=on_step)
+
+
 def sample_edit(
     pipe: Any,
     settings: Edit,
@@ -124,9 +146,10 @@ def sample_edit(
 
     start = first_step(settings.strength, inverted.steps)
     schedule = Schedule.of(pipe.scheduler, inverted.steps).from_step(start)
+    noises = None
     if settings.start_from == "noise":
         latents = start_from_noise(inverted.at(0), schedule, pure=start == 0, seed=settings.seed)
     else:
-        latents = inverted.at(len(schedule))
+        latents, noises = inverted.at(len(schedule)), inverted.noises
     denoise = guided(Network(pipe.unet), target, negative, settings.guidance_scale, split=split_guidance)
-    return ddim_sample(denoise, schedule, latents.to(pipe.device), on_step=on_step)
+    return ddim_sample(denoise, schedule, latents.to(pipe.device), noises=noises, on_step=on_step)

@@ -79,7 +79,7 @@ def seconds(params: Params, work: Work, expected: "Expectation") -> float:
     if work.stage == "tune":
         return params.tune_of(work.key).steps * expected.step_seconds + vae
     if work.stage == "invert":  # there, back, and back from half way
-        return 2.5 * steps * expected.step_seconds + 3 * vae
+        return (2.5 + params.invert.refine) * steps * expected.step_seconds + 3 * vae
     return params.edit_of(work.key).strength * steps * expected.step_seconds + vae
 
 

@@ -60,10 +60,17 @@ class Trajectory:
 
     latents: Tensor
     """float32, (n + 1) (b f) c h w: the clean ones, then those after each of the inversion's n steps."""
+    noises: Tensor | None = None
+    """n (b f) c h w: what each step of sampling has to add to pass through `latents` (edit_friendly.py). None: nothing.
+    The first is of the step with none left after it."""
 
     @property
     def steps(self) -> int:
         return len(self.latents) - 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name, to be kept; `Trajectory(**tensors)` is this one again."""
+        return {"latents": self.latents} if self.noises is None else {"latents": self.latents, "noises": self.noises}
 
     def at(self, steps_left: int) -> Tensor:
         """The latents from which so many steps of sampling lead to the clean ones: (b f) c h w."""
@@ -96,13 +103,20 @@ def add_noise(clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def ddim_invert(denoise: Denoiser, schedule: Schedule, latents: Tensor, *, on_step: OnStep | None = None) -> Trajectory:
+def ddim_invert(
+    denoise: Denoiser, schedule: Schedule, latents: Tensor, *, refine: int = 0, on_step: OnStep | None = None
+) -> Trajectory:
     """Latents of a video to latents that sampling leads back to it (paper, section 4.2).
+
+    A step of the paper's asks the network about the latents before it; sampling will ask it about those after it. With
+    `refine` each step asks again about what it came to, which goes towards the latents that sampling leads back from
+    exactly (a fixed point: Garibi et al. 2024, ReNoise, arXiv 2403.14602, without its averages and regularisation).
 
     Args:
         denoise: without guidance; the official code takes the empty prompt.
         schedule: of this and of the sampling that follows.
         latents: (b f) c h w, scaled.
+        refine: how often a step asks again.
         on_step: see OnStep.
 
     Raises:
@@ -113,10 +127,14 @@ def ddim_invert(denoise: Denoiser, schedule: Schedule, latents: Tensor, *, on_st
         step = DiffusionStep(schedule.timesteps[index], index, len(schedule))
         prediction = denoise(passed[-1], step)
         alpha, noisier = schedule.alphas[index + 1], schedule.alphas[index]
-        passed.append(ddim_step(passed[-1], prediction, alpha, noisier, schedule.prediction_type))
+        reached = ddim_step(passed[-1], prediction, alpha, noisier, schedule.prediction_type)
+        for _ in range(refine):
+            _, noise = clean_and_noise(reached, denoise(reached, step), noisier, schedule.prediction_type)
+            reached = ddim_step(passed[-1], noise, alpha, noisier, "epsilon")
+        passed.append(reached)
         if on_step is not None:
             on_step(len(schedule) - index, len(schedule))
-    _check_finite(passed[-1])
+    check_finite(passed[-1])
     return Trajectory(torch.stack(passed))
 
 
@@ -126,6 +144,7 @@ def ddim_sample(
     schedule: Schedule,
     latents: Tensor,
     *,
+    noises: Tensor | None = None,
     after_step: AfterStep | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -135,6 +154,7 @@ def ddim_sample(
         denoise: guided, as a rule.
         schedule: the steps to take, all of them.
         latents: (b f) c h w, at the noise of its first step.
+        noises: of the Trajectory that the latents are from.
         after_step: see AfterStep.
         on_step: see OnStep.
 
@@ -146,22 +166,39 @@ def ddim_sample(
         step = DiffusionStep(timestep, index, len(schedule))
         prediction = denoise(latents, step)
         alpha, cleaner = schedule.alphas[index], schedule.alphas[index + 1]
-        latents = ddim_step(latents, prediction, alpha, cleaner, schedule.prediction_type)
+        noise = None if noises is None else noises[step.steps_left - 1].to(latents.device)
+        latents = ddim_step(latents, prediction, alpha, cleaner, schedule.prediction_type, noise)
         if after_step is not None:
             latents = after_step(latents, step)
         if on_step is not None:
             on_step(index + 1, len(schedule))
-    _check_finite(latents)
+    check_finite(latents)
     return latents
 
 
-def ddim_step(latents: Tensor, prediction: Tensor, alpha: Tensor, target: Tensor, prediction_type: str) -> Tensor:
-    """Latents from noise level `alpha` to `target`, both ways: sqrt(target) x_0 + sqrt(1 - target) noise.
+def ddim_step(
+    latents: Tensor,
+    prediction: Tensor,
+    alpha: Tensor,
+    target: Tensor,
+    prediction_type: str,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """Latents from noise level `alpha` to `target`, both ways: sqrt(target) x_0 + sqrt(1 - target) predicted noise.
 
-    (Song et al. 2021, equation 12 with sigma 0. Alphas are alpha bar, a number each.)
+    (Song et al. 2021, equation 12. Alphas are alpha bar, a number each.) With `noise`, of variance 1, as much of the
+    predicted noise is replaced by it as DDPM does, downwards only: sigma of equation 16 with eta 1.
     """
-    clean, noise = clean_and_noise(latents, prediction, alpha, prediction_type)
-    return add_noise(clean, noise, target)
+    clean, predicted = clean_and_noise(latents, prediction, alpha, prediction_type)
+    if noise is None:
+        return add_noise(clean, predicted, target)
+    sigma = ddpm_sigma(alpha, target)
+    return target**0.5 * clean + (1 - target - sigma**2) ** 0.5 * predicted + sigma * noise
+
+
+def ddpm_sigma(alpha: Tensor, target: Tensor) -> Tensor:
+    """How much fresh noise DDPM has in latents at noise level `target` that come from `alpha`. Both are alpha bar."""
+    return ((1 - target) / (1 - alpha) * (1 - alpha / target)) ** 0.5
 
 
 def clean_and_noise(latents: Tensor, prediction: Tensor, alpha: Tensor, prediction_type: str) -> tuple[Tensor, Tensor]:
@@ -175,7 +212,7 @@ def clean_and_noise(latents: Tensor, prediction: Tensor, alpha: Tensor, predicti
     return (latents - (1 - alpha) ** 0.5 * prediction) / alpha**0.5, prediction
 
 
-def _check_finite(latents: Tensor) -> None:
+def check_finite(latents: Tensor) -> None:
     """NaN would be a black video. Looked at once, since it stays once it is there."""
     if not latents.isfinite().all():
         raise FloatingPointError(

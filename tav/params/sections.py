@@ -189,12 +189,27 @@ class Tune(Section):
 
 
 class Invert(Section):
-    """How a video's latents are led back to noise (DDIM inversion)."""
+    """How a video's latents are led back to noise."""
 
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """DDIM steps, of the inversion and of every edit: both walk the same time steps."""
     prompt: Words | None = ""
     """null: the video's caption. "" as in the paper."""
+    method: Literal["ddim", "edit_friendly"] = "ddim"
+    """ddim: as in the paper. edit_friendly: noise maps that bring the source back exactly; edits keep more of it."""
+    refine: Annotated[int, Field(ge=0, le=50)] = 0
+    """How often each step of ddim asks the network again: 2 bring the source back at any strength, in three times the
+    time. 0 as in the paper."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
+    """Of the noise that edit_friendly starts from."""
+
+    @model_validator(mode="after")
+    def _only_ddim_is_refined(self) -> Self:
+        if self.refine and self.method != "ddim":
+            raise ValueError(
+                f"refine ({self.refine}) is for method ddim; {self.method} comes back exactly: set it to 0"
+            )
+        return self
 
 
 class Evaluate(Section):

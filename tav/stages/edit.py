@@ -20,7 +20,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         raise UserError(f"edit {key} has controls, which this version only makes the maps for: leave them out")
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
-    inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))["latents"]
+    inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
 
     from tav.budget.plan import Work, announce
     from tav.from_params import open_base, precision_of, sample_edit, told_cut
@@ -35,7 +35,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     latents = sample_edit(
         pipe,
         settings,
-        Trajectory(inverted),
+        Trajectory(**inverted),
         target,
         negative,
         split_guidance=savings.split_guidance,

@@ -8,15 +8,15 @@ from tav.stages import OnProgress, Progress
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
-    """DDIM-invert a video, and sample it back, from the end and from half way, to see what was lost."""
+    """Invert a video, and sample it back, from the end and from half way, to see what was lost."""
     began = time.monotonic()
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
 
-    from tav.from_params import open_base
+    from tav.from_params import invert_video, open_base
     from tav.metrics import psnr
-    from tav.model.ddim import Schedule, ddim_invert, ddim_sample
+    from tav.model.ddim import Schedule, ddim_sample
     from tav.model.denoiser import Network, prompted
     from tav.model.latents import decode, encode_moments
     from tav.model.prompts import encode_prompts
@@ -25,20 +25,20 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     prompt = caption if settings.prompt is None else settings.prompt
     (source,) = encode_prompts(pipe, [prompt], frames.shape[1:3])
     latents = encode_moments(pipe.vae, frames).mean
-    schedule = Schedule.of(pipe.scheduler, settings.num_inference_steps)
-    denoise = prompted(Network(pipe.unet), source)
-    inverted = ddim_invert(
-        denoise, schedule, latents, on_step=lambda done, total: on_progress(Progress(done, 2 * total))
+    inverted = invert_video(
+        pipe, settings, latents, source, on_step=lambda done, total: on_progress(Progress(done, 2 * total))
     )
+    denoise, schedule = prompted(Network(pipe.unet), source), Schedule.of(pipe.scheduler, inverted.steps)
     late = schedule.from_step(len(schedule) // 2)  # as an edit of strength 0.5 starts
-    from_half = ddim_sample(denoise, late, inverted.at(len(late)))
+    from_half = ddim_sample(denoise, late, inverted.at(len(late)), noises=inverted.noises)
     from_noise = ddim_sample(
         denoise,
         schedule,
         inverted.at(len(schedule)),
+        noises=inverted.noises,
         on_step=lambda done, total: on_progress(Progress(total + done, 2 * total)),
     )
-    write_tensors(artifact("invert", key, "latents.safetensors"), {"latents": inverted.latents}, {"prompt": prompt})
+    write_tensors(artifact("invert", key, "latents.safetensors"), inverted.tensors(), {"prompt": prompt})
     write_json(
         artifact("invert", key, "inversion.json"),
         {

@@ -66,12 +66,7 @@ class Samples:
 
     def __init__(self, params: Params, key: str, pipe: Any, moments: "Moments", inversion: str) -> None:
         """inversion: the inversion's prompt."""
-        self.tune, self.steps, self.pipe, self.moments = (
-            params.tune_of(key),
-            params.invert.num_inference_steps,
-            pipe,
-            moments,
-        )
+        self.tune, self.invert, self.pipe, self.moments = params.tune_of(key), params.invert, pipe, moments
         self.edits = [(edit.prompt, params.edit_of(name)) for name, edit in params.edits.items() if edit.video == key]
         self.prompts = [prompt for prompt, _ in self.edits]
         self.inversion = inversion
@@ -81,7 +76,7 @@ class Samples:
     def draw(self, mark: str, step: int) -> None:
         """The sheet of a step, if it is due and not there: what a kill prevented is made up for."""
         asked = [(prompt, settings.model_dump(exclude={"output_size"})) for prompt, settings in self.edits]
-        what = json.dumps([mark, self.inversion, self.steps, asked])
+        what = json.dumps([mark, self.inversion, self.invert.model_dump(exclude={"prompt"}), asked])
         self.folder = self.place / hashlib.sha256(what.encode()).hexdigest()[:16]
         sheet = self.folder / f"{step:06d}.png"
         if not self.edits or not _is_due(self.tune, step) or sheet.exists():
@@ -93,9 +88,7 @@ class Samples:
 
     def _latents(self) -> "Iterator[Tensor]":
         """Of each edit."""
-        from tav.from_params import sample_edit
-        from tav.model.ddim import Schedule, ddim_invert
-        from tav.model.denoiser import Network, prompted
+        from tav.from_params import invert_video, sample_edit
         from tav.model.prompts import encode_prompts
 
         pipe, video = self.pipe, self.moments.mean
@@ -105,8 +98,7 @@ class Samples:
         ]
         size = tuple(side * pipe.vae_scale_factor for side in video.shape[-2:])
         inversion, *others = encode_prompts(pipe, texts, size)
-        schedule = Schedule.of(pipe.scheduler, self.steps)
-        inverted = ddim_invert(prompted(Network(pipe.unet), inversion), schedule, video)
+        inverted = invert_video(pipe, self.invert, video, inversion)
         for (_, settings), negative, target in zip(self.edits, others[::2], others[1::2], strict=True):
             yield sample_edit(pipe, settings, inverted, target, negative)
 

@@ -8,8 +8,10 @@ import pytest
 from project import ignore
 from safetensors.torch import load_file
 
+from tav.artifacts import read_frames
+from tav.metrics import psnr
 from tav.params import Params, UserError, check
-from tav.stages import Progress, invert, tune
+from tav.stages import Progress, edit, invert, tune
 
 
 @pytest.fixture
@@ -28,6 +30,22 @@ def test_keeps_every_step_and_comes_back(data: dict[str, Any], tuned: Params) ->
     assert abs(facts["psnr"] - facts["vae_psnr"]) < 1.0
     assert abs(facts["psnr_from_half"] - facts["vae_psnr"]) < 0.5
     assert [p.done for p in seen] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("method", [{"method": "edit_friendly", "seed": 5}, {"refine": 3}])
+def test_other_inversions_come_back_and_are_edited_from(
+    data: dict[str, Any], tuned: Params, method: dict[str, Any]
+) -> None:
+    """An edit that asks for the source, unguided, shows the source: the noises of the inversion reach it."""
+    data["invert"] |= {"num_inference_steps": 4, "prompt": "a cat", **method}
+    data["edit"] |= {"guidance_scale": 1.0, "strength": 0.75}
+    key = next(iter(data["edits"]))
+    data["edits"][key] |= {"prompt": "a cat"}
+    invert.run(check(data), "cat", ignore)
+    facts = json.loads(Path("artifacts/invert/cat/inversion.json").read_text())
+    edit.run(check(data), key, ignore)
+    back = psnr(read_frames(Path(f"artifacts/edit/{key}/frames")), read_frames(Path("artifacts/extract/cat/frames")))
+    assert abs(back - facts["vae_psnr"]) < 0.5
 
 
 def test_weights_of_another_base_are_refused(data: dict[str, Any], tuned: Params, tmp_path: Path) -> None:
