@@ -28,7 +28,8 @@ def edit_friendly_invert(
         FloatingPointError: they are not finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    passed, noises = [latents.float()], []
+    passed: list[Tensor] = [latents.float()]
+    noises: list[Tensor] = []
     for index in reversed(range(len(schedule))):
         fresh = torch.randn(latents.shape, generator=generator).to(latents.device)
         alpha, cleaner = schedule.alphas[index], schedule.alphas[index + 1]

@@ -1,0 +1,89 @@
+"""DDIM, refined DDIM and edit-friendly inversion: how well the source comes back, what edits keep and what they change.
+
+    python benchmarks/inversions.py [--videos 12] [--json FILE]
+
+The seeded videos, edits and judge of edit_quality.py, with params.yaml's settings, each tuned once; every inversion, at
+strength 0.5 and 1.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edit_quality import JUDGE, KINDS, VARIANTS, Figures, figures_of, make_videos, prepare, summary
+
+from emoji_world.judge import Judge, load_judge, read
+from emoji_world.render import render_video
+from emoji_world.world import Scene, caption
+from tav import params as parameters
+from tav.from_params import invert_video, sample_edit
+from tav.metrics import psnr
+from tav.model.latents import decode
+from tav.model.prompts import encode_prompts
+
+INVERSIONS: dict[str, dict[str, Any]] = {
+    "ddim": {},
+    "ddim, refine 1": {"refine": 1},
+    "ddim, refine 2": {"refine": 2},
+    "edit_friendly": {"method": "edit_friendly"},
+}
+STRENGTHS = (0.5, 1.0)
+
+
+def of_video(
+    settings: parameters.Params, judge: Judge, scenes: list[Scene], asked: dict[str, Scene]
+) -> dict[str, list[tuple[str, Figures]]]:
+    """Of each inversion and strength: figures of each kind of edit, and of the source sampled back."""
+    pipe, moments = prepare(VARIANTS[0], settings, scenes)
+    frames, texts = render_video(scenes), [caption(asked[kind]) for kind in KINDS]
+    source, negative, *targets = encode_prompts(pipe, [caption(scenes[0]), settings.edit.negative_prompt, *texts])
+    vae = psnr(decode(pipe.vae, moments.mean), frames)
+    rows = {}
+    for name, own in INVERSIONS.items():
+        inverted = invert_video(pipe, settings.invert.model_copy(update=own), moments.mean, source)
+        for strength in STRENGTHS:
+            how = settings.edit.model_copy(update={"strength": strength})
+            unguided = how.model_copy(update={"guidance_scale": 1.0})
+            back = psnr(decode(pipe.vae, sample_edit(pipe, unguided, inverted, source, negative)), frames)
+            spread = inverted.at(inverted.steps).std().item()
+            row = [("source", {"psnr": back, "vae psnr": vae, "std": spread})]
+            for kind, target in zip(KINDS, targets, strict=True):
+                edited = decode(pipe.vae, sample_edit(pipe, how, inverted, target, negative))
+                row.append((kind, figures_of(kind, asked[kind], scenes, read(judge, edited))))
+            rows[f"strength {strength}, {name}"] = row
+    return rows
+
+
+def table_of(videos: list[dict[str, list[tuple[str, Figures]]]]) -> dict[str, Figures]:
+    """Means over the videos with their spread (std over videos), motion also as a mean."""
+    table = {}
+    for name in videos[0]:
+        rows = [row for video in videos for row in video[name]]
+        edits, sources = ([f for f in rows if (f[0] == "source") == is_source] for is_source in (False, True))
+        back = {key: float(np.mean([figures[key] for _, figures in sources])) for key in sources[0][1]}
+        spread = float(np.std([figures["psnr"] for _, figures in sources]))
+        mean = float(np.mean([figures["motion"] for _, figures in edits]))
+        table[name] = summary(edits) | {"motion, mean": mean} | back | {"psnr, std": spread}
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=12)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too, after each video")
+    asked = parser.parse_args()
+    settings, judge, videos = parameters.load(asked.params), load_judge(JUDGE), []
+    for scenes, edits in make_videos(asked.videos):
+        videos.append(of_video(settings, judge, scenes, edits))
+        print(f"{len(videos)} of {asked.videos} videos", flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps({"videos": len(videos), "table": table_of(videos)}, indent=2) + "\n")
+    for name, row in table_of(videos).items():
+        print(f"{name:30}", *(f"{key} {value:.2f}" for key, value in row.items()), sep="  ")
+
+
+if __name__ == "__main__":
+    main()
