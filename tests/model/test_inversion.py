@@ -47,10 +47,10 @@ def test_a_refined_inversion_is_what_sampling_leads_back_from(pipe, latents, pro
         return largest(naive_step(pipe, prompt_embeds, trajectory.at(left), STEPS - left), trajectory.at(left - 1))
 
     for left in (1, 2):
-        assert step_error(often, left) < step_error(plain, left) / 20
+        assert step_error(often, left) < step_error(plain, left) / 8
         assert step_error(often, left) < step_error(once, left) < step_error(plain, left)
     often_back, plain_back = (ddim_sample(denoise, schedule.from_step(4), tried.at(2)) for tried in (often, plain))
-    assert largest(often_back, latents) < largest(plain_back, latents) / 10
+    assert largest(often_back, latents) < largest(plain_back, latents) / 5
 
 
 def test_edit_friendly_noise_is_what_ddpm_has_to_add(pipe, latents, prompt_embeds):
