@@ -1,4 +1,4 @@
-"""The metrics of many edits as means with their spread, by kind or video: numbers for a paper's table."""
+"""The metrics of many edits as means with their spread, by kind, video or variant: numbers for a paper's table."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
@@ -7,8 +7,10 @@ from tav.artifacts import artifact, read_json
 from tav.metric_table import METRICS
 from tav.params import Params
 
-By = Literal["all", "kind", "video"]
-GROUPINGS: tuple[By, ...] = ("kind",)
+By = Literal["all", "kind", "video", "variant"]
+DEFAULT = "default"
+"""The group of the edits that are no variant."""
+GROUPINGS: tuple[By, ...] = ("kind", "variant")
 """By which the report has a table."""
 RESAMPLES = 2000
 """Of the bootstrap."""
@@ -22,6 +24,7 @@ class Measured(NamedTuple):
 
     key: str
     video: str
+    """Whose footage it is: of a variant, the video of which it is one."""
     values: dict[str, float]
 
 
@@ -50,12 +53,14 @@ def measured(params: Params) -> list[Measured]:
     """All edits that are evaluated."""
     files = {key: artifact("evaluate", key, "metrics.json") for key in params.edits}
     return [
-        Measured(key, params.edits[key].video, read_json(file)["edit"]) for key, file in files.items() if file.exists()
+        Measured(key, params.footage_of(params.edits[key].video), read_json(file)["edit"])
+        for key, file in files.items()
+        if file.exists()
     ]
 
 
 def compare(params: Params, edits: list[Measured], by: By = "all") -> list[Group]:
-    """A group for each kind or video, in the order of params.yaml; or one of all edits."""
+    """A group for each kind, video or variant, in the order of params.yaml; or one of all edits."""
     groups: dict[str, list[Measured]] = {}
     for edit in edits:
         groups.setdefault(group_of(params, edit, by), []).append(edit)
@@ -66,13 +71,15 @@ def group_of(params: Params, edit: Measured, by: By) -> str:
     """The name of the group that an edit is in."""
     if by == "kind":
         return params.edits[edit.key].kind or "no kind"
+    if by == "variant":
+        return params.edits[edit.key].variant or DEFAULT
     if by == "video":
         return edit.video
     return "all"
 
 
 def tables(params: Params) -> list[dict[str, Any]]:
-    """What the report shows: a table by kind, where there are several, as heads and rows of texts."""
+    """What the report shows: tables by kind and by variant, where there are several, as heads and rows of texts."""
     edits, shown = measured(params), []
     for by in GROUPINGS:
         groups = compare(params, edits, by)

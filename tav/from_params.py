@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tav.params import Compute, Edit, Invert, Params, told
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -24,19 +25,14 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
         tuned: weights to load into the UNet. None: it is as inflated.
         seed: of the inflated UNet's new weights.
     """
-    from tav.model.device import best_device
     from tav.model.inflation import inflate
     from tav.model.options import apply
-    from tav.model.pretrained import identity, load_pipeline
+    from tav.model.pretrained import identity
     from tav.model.tuned_weights import load_tuned_weights
 
     base, compute = params.base, params.compute
+    pipe, dtype = _open(params)
     with told():
-        device = best_device()
-        dtype = dtype_of(compute, device)
-        pipe = load_pipeline(
-            base.place, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=device
-        )
         if tuned is None:
             inflate(pipe.unet, seed=seed)
         else:
@@ -49,6 +45,46 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
             compiled=compute.compile,
         )
     return pipe
+
+
+def open_image_base(params: Params) -> Any:
+    """A diffusers pipeline with the base's own UNet, which sees each frame alone. Raises UserError."""
+    return _open(params)[0]
+
+
+def _open(params: Params) -> "tuple[Any, torch.dtype]":
+    """The pipeline as it is loaded, and the dtype that its UNet runs in."""
+    from tav.model.device import best_device
+    from tav.model.pretrained import load_pipeline
+
+    base = params.base
+    with told():
+        device = best_device()
+        dtype = dtype_of(params.compute, device)
+        pipe = load_pipeline(
+            base.place, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=device
+        )
+    return pipe, dtype
+
+
+def edit_by_baseline(
+    params: Params, key: str, pipe: Any, frames: "np.ndarray", caption: str, on_step: "OnStep | None" = None
+) -> "np.ndarray":
+    """An edit by another method than Tune-A-Video: uint8 (f h w 3), as `frames`, the source. Raises UserError."""
+    from tav.model.baselines import Asked, edit_frames
+
+    settings, invert = params.edit_of(key), params.invert
+    asked = Asked(
+        prompt=params.video_edit(key).prompt,
+        negative_prompt=settings.negative_prompt,
+        inversion_prompt=caption if invert.prompt is None else invert.prompt,
+        num_inference_steps=invert.num_inference_steps,
+        strength=settings.strength,
+        guidance_scale=settings.guidance_scale,
+        seed=settings.seed,
+    )
+    with told():
+        return edit_frames(settings.method, pipe, frames, asked, on_step)
 
 
 def told_cut(stage: str, pipe: Any, prompt: str) -> str:

@@ -19,12 +19,13 @@ def remove(name: str) -> list[str]:
             raise UserError(f"both a video and an edit are called {name!r}: rename one of them in params.yaml first")
         if name not in videos and name not in edits:
             raise UserError(f"params.yaml has no video or edit {name!r}{nearest(name, [*videos, *edits])}")
-        gone = [edit for edit in edits if edit == name or edits[edit]["video"] == name]
+        lost = [video for video, entry in videos.items() if name in (video, entry.get("variant_of"))]
+        gone = [edit for edit in edits if edit == name or edits[edit]["video"] in lost]
         text = remove_entries(text, "edits", gone)
-        text = remove_entries(text, "videos", [name] if name in videos else [])
+        text = remove_entries(text, "videos", lost)
         write_text(text)
     return [
-        *([f"removed video {name}; its file stays: {videos[name]['path']}"] if name in videos else []),
+        *(f"removed video {video}; its file stays: {videos[video]['path']}" for video in lost),
         *(f"removed edit {edit}: {one_line(edits[edit]['prompt'])}" for edit in gone),
         "what was made of it stays in artifacts/, and in DVC's cache until no commit has it and you run "
         "`dvc gc --workspace --all-commits`",

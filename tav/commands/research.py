@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Give the commands to `tav`."""
     app.add_typer(imports, name="import")
     app.command()(compare)
+    app.command()(ablate)
 
 
 @imports.command("loveu")
@@ -61,7 +62,7 @@ def import_csv(
 
 
 def compare(
-    by: Annotated[Literal["all", "kind", "video"], typer.Option(help="What has a row.")] = "all",
+    by: Annotated[Literal["all", "kind", "video", "variant"], typer.Option(help="What has a row.")] = "all",
     form: Annotated[
         Literal["text", "csv", "markdown", "latex"], typer.Option("--format", help="Of the table.")
     ] = "text",
@@ -73,6 +74,19 @@ def compare(
     from tav.params import load
 
     print(FORMS[form](compared(load(), by, published)), end="")
+
+
+def ablate(
+    video: Annotated[str, typer.Argument(help="A video with edits.", metavar="VIDEO")],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="A variant by its name. May be given many times.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Other methods, too.")] = False,
+) -> None:
+    """Add variants of a video's edits: the paper's ablations and others."""
+    from tav.commands.ablate import ablate
+
+    _say(ablate(video, only or [], baselines))
 
 
 def _say(lines: list[str]) -> None:

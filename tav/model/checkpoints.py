@@ -43,6 +43,10 @@ class Run:
     """Names of the parameters that have had a gradient other than zero."""
 
 
+UNSAID = {"self_attention": "sparse-causal", "temporal": True}
+"""Settings that came later, with what was so before: a run of that time goes on."""
+
+
 def fingerprint(settings: Any, tensors: Iterable[Tensor]) -> str:
     """Hash of what makes a run: its settings (a dataclass) and what it starts from.
 
@@ -50,6 +54,7 @@ def fingerprint(settings: Any, tensors: Iterable[Tensor]) -> str:
     """
     free = {"checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
     made_of = {entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in free}
+    made_of = {name: value for name, value in made_of.items() if UNSAID.get(name) != value}
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -11,6 +11,7 @@ Frames are folded into the batch: every tensor is `(b f) c h w`. Small subclasse
 | attention.py, attn_temp | TemporalAttention |
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 
 from tav.model.attention import Kernel, attention, sdpa
 
+FrameAttention = Callable[[Tensor, Tensor, Tensor, int, Kernel], Tensor]
+"""From query, key and value, all b f n (h d), and the number of heads, to b f n (h d)."""
 BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D", "UNetMidBlock2DCrossAttn", "UpBlock2D", "CrossAttnUpBlock2D"}
 
 
@@ -45,6 +48,8 @@ class SparseCausalAttention(Attention):  # type: ignore[misc]
 
     num_frames: int
     kernel: Kernel = staticmethod(sdpa)
+    sees: str = "sparse-causal"
+    """Which frames: see SELF_ATTENTION."""
 
     def forward(
         self,
@@ -59,7 +64,7 @@ class SparseCausalAttention(Attention):  # type: ignore[misc]
             rearrange(to(hidden_states), "(b f) n d -> b f n d", f=self.num_frames)
             for to in (self.to_q, self.to_k, self.to_v)
         )
-        frames = sparse_causal_attention(query, key, value, self.heads, self.kernel)
+        frames = SELF_ATTENTION[self.sees](query, key, value, self.heads, self.kernel)
         output: Tensor = self.to_out[0](rearrange(frames, "b f n d -> (b f) n d"))
         return output
 
@@ -117,6 +122,42 @@ def sparse_causal_attention(query: Tensor, key: Tensor, value: Tensor, heads: in
     )
     others = attention(rearrange(rest, "b f n d -> (b f) n d"), keys, values, heads, kernel)
     return torch.cat([output, rearrange(others, "(b f) n d -> b f n d", b=len(query))], dim=1)
+
+
+def own_frame_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, kernel: Kernel = sdpa) -> Tensor:
+    """Each frame on itself, as in the image model. All b f n (h d)."""
+    num_frames = query.shape[1]
+    query, key, value = (rearrange(tokens, "b f n d -> (b f) n d") for tokens in (query, key, value))
+    return rearrange(attention(query, key, value, heads, kernel), "(b f) n d -> b f n d", f=num_frames)
+
+
+def full_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, kernel: Kernel = sdpa) -> Tensor:
+    """Each frame on all frames (paper, section 4.1, as what costs too much). All b f n (h d)."""
+    num_frames = query.shape[1]
+    query, key, value = (rearrange(tokens, "b f n d -> b (f n) d") for tokens in (query, key, value))
+    return rearrange(attention(query, key, value, heads, kernel), "b (f n) d -> b f n d", f=num_frames)
+
+
+SELF_ATTENTION: dict[str, FrameAttention] = {
+    "sparse-causal": sparse_causal_attention,
+    "frame": own_frame_attention,
+    "full": full_attention,
+}
+"""What a frame's self-attention may see. The first is the method's, the others are for ablations."""
+
+
+def set_self_attention(unet: nn.Module, sees: str) -> None:
+    """Say which frames the self-attention of an inflated UNet sees, in place. Raises ValueError."""
+    if sees not in SELF_ATTENTION:
+        raise ValueError(f"self-attention sees {sees!r}; expected one of {', '.join(SELF_ATTENTION)}")
+    for module in unet.modules():
+        if isinstance(module, SparseCausalAttention):
+            module.sees = sees
+
+
+def self_attention_of(unet: nn.Module) -> str:
+    """See `set_self_attention`."""
+    return next((module.sees for module in unet.modules() if isinstance(module, SparseCausalAttention)), "frame")
 
 
 def inflate(unet: UNet2DConditionModel, num_frames: int = 1, *, seed: int = 0) -> UNet2DConditionModel:

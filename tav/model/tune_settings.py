@@ -27,6 +27,10 @@ class TuneSettings:
     """AdamW with its state in 8 bits (bitsandbytes): a quarter of the optimizer's memory."""
     official_checkpointing: bool = False
     """Leave the down blocks untrained, as the official code's reentrant checkpointing does without a word."""
+    self_attention: Literal["sparse-causal", "frame", "full"] = "sparse-causal"
+    """What a frame's self-attention sees. The others than the method's are for ablations."""
+    temporal: bool = True
+    """Tune temporal attention. Left out, it adds zero, as it was made."""
     seed: int = 33
     checkpoint_every: int = 100
     keep_checkpoints: int = 2

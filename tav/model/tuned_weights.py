@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tav.model.inflation import inflate, is_inflated
+from tav.model.inflation import inflate, is_inflated, self_attention_of, set_self_attention
 from tav.model.pretrained import BaseIdentity
 
 TUNED = re.compile(r"\.(attn1\.to_q|attn2\.to_q|attn_temp)\.")
@@ -63,6 +63,8 @@ def save_tuned_weights(
     """
     tensors = {name: tensor.to("cpu", dtype or tensor.dtype) for name, tensor in saved_tensors(unet).items()}
     header = {"base_name": base.name, "base_revision": base.revision or "", "base_sha256": base.sha256}
+    if (sees := self_attention_of(unet)) != "sparse-causal":
+        header["self_attention"] = sees
     write_safetensors(tensors, path, {**(metadata or {}), **header, "format": "pt", "kind": "tuned_weights"})
 
 
@@ -86,6 +88,7 @@ def load_tuned_weights(unet: UNet2DConditionModel, path: Path, *, base: BaseIden
         raise ValueError(f"{path} was tuned from {got}, but the base is {expected}: use that base, or tune again")
     if not is_inflated(unet):
         inflate(unet)
+    set_self_attention(unet, header.get("self_attention", "sparse-causal"))
     put_tensors(saved_tensors(unet), tensors, path)
 
 

@@ -20,14 +20,14 @@ from torch.nn import functional
 from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
 from tav.model.denoiser import predict_noise
-from tav.model.inflation import is_inflated
+from tav.model.inflation import is_inflated, set_self_attention
 from tav.model.latents import Moments, sample_latents
 from tav.model.master_weights import keep_masters
 from tav.model.options import mark_of
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prompts import Prompts
 from tav.model.tune_settings import TuneSettings as TuneSettings
-from tav.model.tuned_weights import temporal_and_query_groups, tuned_parameters
+from tav.model.tuned_weights import TEMPORAL, temporal_and_query_groups, tuned_parameters
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STEPS_TO_MOVE = 5
@@ -105,7 +105,7 @@ def _base_marks(unet: Any, scheduler: Any) -> list[Tensor]:
 def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Parameter]:
     """Freeze a UNet in the settings' precision but for its tuned parameters, which become float32; in place.
 
-    Sets its checkpointing, too.
+    Sets its checkpointing and its self-attention, too.
     """
     if not is_inflated(unet):
         raise ValueError("tune got an image UNet; expected an inflated one: call inflate(unet) first")
@@ -113,7 +113,9 @@ def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Para
         name: parameter
         for name, parameter in tuned_parameters(unet).items()
         if not (settings.official_checkpointing and name.startswith("down_blocks."))
+        and (settings.temporal or not TEMPORAL.search(name))
     }
+    set_self_attention(unet, settings.self_attention)
     keep_masters(unet, parameters.keys(), DTYPES[settings.precision])
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()  # diffusers' own is non-reentrant

@@ -69,6 +69,8 @@ class Control(Section):
 class Edit(Section):
     """How an edited video is made."""
 
+    method: Literal["tune-a-video", "per-frame-ddim", "per-frame-sdedit", "text2video-zero"] = "tune-a-video"
+    """What makes the edit. The others are baselines on the same base; none of them uses what was tuned."""
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 12.5
     """How strongly the prompt guides. 1: no guidance, in half the time."""
     negative_prompt: Words = ""

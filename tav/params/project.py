@@ -24,6 +24,8 @@ class Video(Section):
     """What this video has of its own, over the section of the same name. {} when nothing."""
     tune: dict[str, Any]
     """As `extract`, for tuning."""
+    variant_of: Key | None = None
+    """Another video, of which this is a variant: the same footage and caption, tuned otherwise."""
 
 
 class VideoEdit(Section):
@@ -35,6 +37,9 @@ class VideoEdit(Section):
     """What the edited video shall show."""
     kind: Text | None = None
     """A word for what is edited, as in style, object, background: `tav compare` has a row for each. Changes nothing."""
+    variant: Text | None = None
+    """A name for what is other than in the default edit: `tav compare --by variant` has a row for each."""
+    method: str | None = None
     guidance_scale: float | None = None
     negative_prompt: Words | None = None
     seed: int | None = None
@@ -44,7 +49,7 @@ class VideoEdit(Section):
     controls: list[Any] | None = None
 
 
-NOT_OF_SECTION = {"video", "prompt", "kind"}
+NOT_OF_SECTION = {"video", "prompt", "kind", "variant"}
 """What an edit has that the section `edit` has not."""
 
 
@@ -84,6 +89,10 @@ class Params(Section):
 
     def video_edit(self, key: str) -> VideoEdit:
         return _known(self.edits, key, "edit")
+
+    def footage_of(self, video: str) -> str:
+        """The video that a variant is one of; a video itself where it is none."""
+        return self.video(video).variant_of or video
 
     def extract_of(self, video: str) -> Extract:
         return _over(self.extract, self.video(video).extract)

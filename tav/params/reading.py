@@ -68,6 +68,12 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
                 kinds[part].model_validate(merged(section, settings))
             except ValidationError as error:
                 said += complaints(error, kinds[part], place, only=settings)
+    for key, video_entry in videos.items():
+        footage = video_entry.get("variant_of")
+        if isinstance(footage, str) and (footage not in videos or videos[footage].get("variant_of")):
+            said.append(
+                f"{dotted('videos', key, 'variant_of')}: expected a video that is no variant, got {quoted(footage)}"
+            )
     for key, edit in edits.items():
         video = edit.get("video")
         if isinstance(video, str) and is_key(video) and video not in videos:

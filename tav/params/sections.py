@@ -152,8 +152,8 @@ class Caption(Section):
 class Tune(Section):
     """How the model learns a video's motion. Defaults stand in TuneSettings, where the model has the knob."""
 
-    steps: Positive = TuneSettings.steps
-    """Optimizer steps. Each sees the whole video once."""
+    steps: Annotated[int, Field(ge=0)] = TuneSettings.steps
+    """Optimizer steps. Each sees the whole video once. 0: the base as it is inflated."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = TuneSettings.learning_rate
     """Of the query projections, and of the temporal attention where that has none of its own."""
     temporal_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = TuneSettings.temporal_learning_rate
@@ -181,9 +181,14 @@ class Tune(Section):
     save_precision: Precision = "fp16"
     """Of the tuned weights' file."""
 
+    self_attention: Literal["sparse-causal", "frame", "full"] = TuneSettings.self_attention
+    """For ablations: which frames a frame's self-attention sees. frame: itself; full: all, at many times the cost."""
+    temporal: bool = TuneSettings.temporal
+    """For ablations: false tunes without temporal attention."""
+
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
-        if self.warmup_steps >= self.steps:
+        if self.steps and self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be fewer than steps ({self.steps})")
         return self
 

@@ -78,7 +78,9 @@ class Made:
         caption = read_json(artifact("caption", self.video, "caption.json"))["caption"]
         own = {"video": self.video, "video.path": self._params.video(self.video).path, "source_prompt": caption}
         if self.is_edit:
-            own["target_prompt"] = self._params.video_edit(self.key).prompt
+            edit = self._params.video_edit(self.key)
+            own["target_prompt"] = edit.prompt
+            own |= {name: said for name in ("kind", "variant") if (said := getattr(edit, name))}
         used = {name: section.model_dump(mode="json", by_alias=True) for name, section in self._sections().items()}
         used["compute"] = self._params.compute.model_dump(include=RECORDED)
         if self.is_edit:
@@ -112,6 +114,8 @@ class Made:
         """The tuning's loss.csv; of an edit only the loss. start: milliseconds since 1970."""
         with artifact("tune", self.video, "loss.csv").open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        if not rows:
+            return []
         columns = ["loss"] if self.is_edit else [name for name in rows[0] if name != "step"]
         times = accumulate(int(1000 * row["seconds"]) for row in rows)
         return [Point(int(r["step"]), start + t, {c: r[c] for c in columns}) for r, t in zip(rows, times, strict=True)]

@@ -16,6 +16,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
     began = time.monotonic()
     asked, settings = params.video_edit(key), params.edit_of(key)
+    if settings.method != "tune-a-video":
+        return run_baseline(params, key, on_progress)
     if settings.controls:
         raise UserError(f"edit {key} has controls, which this version only makes the maps for: leave them out")
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
@@ -51,6 +53,34 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         "device": device,
         "precision": precision_of(params.compute, device),
     }
+    if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
+        facts["cut"] = cut
+    _write(key, frames, source, source_frames, audio, facts)
+
+
+def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
+    """Make an edited video by another method, which uses nothing of what was tuned and inverted."""
+    began = time.monotonic()
+    asked, settings = params.video_edit(key), params.edit_of(key)
+    source_frames = read_frames(artifact("extract", asked.video, "frames"))
+    source = read_json(artifact("extract", asked.video, "source/info.json"))
+    caption = read_json(artifact("caption", asked.video, "caption.json"))["caption"]
+
+    from tav.from_params import edit_by_baseline, open_image_base, precision_of, told_cut
+
+    pipe = open_image_base(params)
+
+    def on_step(done: int, total: int) -> None:
+        on_progress(Progress(done, total))
+
+    frames = edit_by_baseline(params, key, pipe, source_frames, caption, on_step)
+    audio, device = artifact("extract", asked.video, "source/audio.flac"), pipe.device.type
+    facts = {
+        "prompt": asked.prompt,
+        "seconds": round(time.monotonic() - began, 2),
+        **settings.model_dump(by_alias=True),
+    }
+    facts |= {"device": device, "precision": precision_of(params.compute, device)}
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
     _write(key, frames, source, source_frames, audio, facts)

@@ -111,6 +111,7 @@ def edit_view(params: Params, key: str, caption: str, folder: Path) -> dict[str,
     return {
         "key": key,
         "prompt": asked.prompt,
+        "variant": asked.variant,
         "words": changes(caption, asked.prompt),
         "cut": (_made("edit", key, "edit.json") or {}).get("cut", ""),
         "video": f"edits/{key}.mp4" if made.exists() else None,
@@ -123,7 +124,8 @@ def video_view(params: Params, key: str, folder: Path) -> dict[str, Any]:
     """What the page shows of a video and its edits. Writes its picked frames as a video into `folder`."""
     video = params.video(key)
     said = _made("caption", key, "caption.json") or {"caption": video.caption or "", "by": "given"}
-    edits = [edit_view(params, e, said["caption"], folder) for e, asked in params.edits.items() if asked.video == key]
+    own = [e for e, asked in params.edits.items() if params.footage_of(asked.video) == key]
+    edits = [edit_view(params, e, said["caption"], folder) for e in own]
     return {
         "key": key,
         **said,
@@ -159,9 +161,10 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         for part in ("sources", "edits", "maps"):
             (folder / part).mkdir(parents=True)
         videos = []
-        for video in params.videos:
+        shown = [video for video in params.videos if params.footage_of(video) == video]  # a variant's edits: beside
+        for video in shown:
             videos.append(video_view(params, video, folder))
-            on_progress(Progress(len(videos), len(params.videos)))
+            on_progress(Progress(len(videos), len(shown)))
         (folder / "index.html").write_text(render(videos, sections, tables(params)), encoding="utf-8")
 
 

@@ -67,7 +67,8 @@ class Samples:
     def __init__(self, params: Params, key: str, pipe: Any, moments: "Moments", inversion: str) -> None:
         """inversion: the inversion's prompt."""
         self.tune, self.invert, self.pipe, self.moments = params.tune_of(key), params.invert, pipe, moments
-        self.edits = [(edit.prompt, params.edit_of(name)) for name, edit in params.edits.items() if edit.video == key]
+        edits = [(edit.prompt, params.edit_of(name)) for name, edit in params.edits.items() if edit.video == key]
+        self.edits = [(prompt, settings) for prompt, settings in edits if settings.method == "tune-a-video"]
         self.prompts = [prompt for prompt, _ in self.edits]
         self.inversion = inversion
         self.place = CHECKPOINTS / key / "samples"
@@ -75,7 +76,7 @@ class Samples:
 
     def draw(self, mark: str, step: int) -> None:
         """The sheet of a step, if it is due and not there: what a kill prevented is made up for."""
-        asked = [(prompt, settings.model_dump(exclude={"output_size"})) for prompt, settings in self.edits]
+        asked = [(prompt, settings.model_dump(exclude={"output_size", "method"})) for prompt, settings in self.edits]
         what = json.dumps([mark, self.inversion, self.invert.model_dump(exclude={"prompt"}), asked])
         self.folder = self.place / hashlib.sha256(what.encode()).hexdigest()[:16]
         sheet = self.folder / f"{step:06d}.png"
@@ -131,12 +132,13 @@ def _write(
         writer.writerows(asdict(step) for step in steps)
     with atomic(artifact("tune", key, "samples")) as folder:  # an output of the stage, also when there are none
         samples.publish(folder)
-    last = [step.loss for step in steps[-max(1, len(steps) // 10) :]]
+    last = [step.loss for step in steps[-max(1, len(steps) // 10) :]]  # none of a tuning without steps
     facts = {
         "seconds": sum(step.seconds for step in steps),
         "peak_memory_gb": _peak_memory(unet.device) / 1e9,
-        "loss_of_last_tenth": sum(last) / len(last),
     }
+    if last:
+        facts["loss_of_last_tenth"] = sum(last) / len(last)
     # what `compute` came to on this machine
     how = {name: getattr(of_model, name) for name in ("precision", "gradient_checkpointing", "adam8bit")}
     write_json(artifact("tune", key, "tuning.json"), {name: round(value, 4) for name, value in facts.items()} | how)

@@ -74,6 +74,23 @@ def test_groups_are_kinds_or_videos() -> None:
     assert list(whole.means) == ["frame_consistency", "textual_alignment", "motion_alignment"]
 
 
+def test_a_variant_is_a_row_and_no_video_of_its_own() -> None:
+    data = params.read_yaml(ROOT / "params.yaml")
+    car = data["videos"]["red-car"]
+    data["videos"] = {"a": car, "a--untuned": {**car, "tune": {"steps": 0}, "variant_of": "a"}}
+    data["edits"] = {
+        "a--dog": {"video": "a", "prompt": "a dog"},
+        "a--dog--untuned": {"video": "a--untuned", "prompt": "a dog", "variant": "untuned"},
+    }
+    for key, value in (("a--dog", 30.0), ("a--dog--untuned", 20.0)):
+        write_json(artifact("evaluate", key, "metrics.json"), {"edit": {"textual_alignment": value}, "source": {}})
+    settings = params.check(data)
+    rows = compare(settings, measured(settings), "variant")
+    assert [(row.name, row.means["textual_alignment"].mean) for row in rows] == [("default", 30.0), ("untuned", 20.0)]
+    (whole,) = compare(settings, measured(settings))
+    assert (whole.edits, whole.videos) == (2, 1)
+
+
 def test_published_values_of_other_models_are_marked() -> None:
     table = compared(project(2), "all", "v2vbench")
     text = FORMS["text"](table)

@@ -1,6 +1,7 @@
 """Stage edit on a tiny Stable Diffusion: the files are right, and each setting does what it says."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,20 @@ def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
 def test_model_size(inverted: dict[str, Any]) -> None:
     edited(inverted, output_size="model")
     assert (probe(FOLDER / "video.mp4").width, probe(FOLDER / "video.mp4").height) == (40, 32)
+
+
+def test_a_variant_is_tuned_otherwise_and_a_baseline_uses_nothing_of_it(data: dict[str, Any], params: Params) -> None:
+    """Untuned: no step, no loss, and its edits are made all the same. Per frame: neither weights nor inversion."""
+    data["tune"]["steps"] = 0
+    made = check(data)
+    tune.run(made, "cat", ignore)
+    assert Path("artifacts/tune/cat/loss.csv").read_text().splitlines() == ["step,loss,lr,grad_norm,seconds"]
+    assert "loss_of_last_tenth" not in json.loads(Path("artifacts/tune/cat/tuning.json").read_text())
+    invert.run(made, "cat", ignore)
+    untuned = edited(data)
+    for name in ("tune", "invert"):
+        shutil.rmtree(f"artifacts/{name}")
+    alone = edited(data, method="per-frame-ddim")
+    assert alone.shape == untuned.shape
+    assert (alone != untuned).any()
+    assert json.loads((FOLDER / "edit.json").read_text())["method"] == "per-frame-ddim"

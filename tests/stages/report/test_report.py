@@ -256,3 +256,17 @@ def test_means_by_kind_stand_below_the_videos(tmp_path, monkeypatch):
     assert "All edits, by kind" in page
     assert "28.00 ± 2.83 [26.00, 30.00]" in page
     assert "All edits" not in report.render([], {}, [])
+
+
+def test_a_variant_stands_beside_the_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = raw_settings()
+    data["videos"]["car--untuned"] = {**data["videos"]["car"], "tune": {"steps": 0}, "variant_of": "car"}
+    data["edits"] = {
+        "car--dog": {"video": "car", "prompt": "a dog on a road"},
+        "car--dog--untuned": {"video": "car--untuned", "prompt": "a dog on a road", "variant": "untuned"},
+    }
+    report.run(params.check(data), "", lambda progress: None)
+    page = Path("artifacts/report/index.html").read_text()
+    assert "2 edits of 2 videos" in page  # car and later: a variant is no video of its own
+    assert '<span class="tag">untuned</span>' in page
