@@ -55,7 +55,7 @@ def test_the_shipped_file_is_right(data: dict[str, Any]) -> None:
     ("place", "value"),
     [
         ("tune.step", 3),
-        ("tune.steps", 0),
+        ("tune.steps", -1),
         ("tune.learning_rate", "fast"),
         ("tune.learning_rate", 0),
         ("compute.memory", "13gb"),
