@@ -6,7 +6,7 @@ One folder a stage and key, `artifacts/STAGE/KEY/` (of the stage `model` one fil
     tune      weights.safetensors, loss.csv, tuning.json, samples/ (prompts.json, STEP.png)
     invert    latents.safetensors (one tensor a step), inversion.json
     condition maps/KIND/00000.png ..., maps/settings.json
-    edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them), edit.json
+    edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them; mask/ in it, if any), edit.json
     evaluate  metrics.json {"edit": {metric: value}, "source": {metric: value}}
     report    index.html and what it shows
     removed   STAGE/KEY of what params.yaml has no more
@@ -122,6 +122,17 @@ def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
     return tensors
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(_made(path), "pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
 
 
 def _made(path: Path) -> Path:

@@ -1,18 +1,21 @@
 """The one bridge from params.yaml to the model's own types: the base as it is asked for, tuning's settings, an edit."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tav.params import Compute, Edit, Invert, Params, told
+from tav.params import Attention, Compute, Edit, Invert, Params, told
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-    from tav.model.ddim import OnStep, Trajectory
+    from tav.model.ddim import AfterStep, OnStep, Trajectory
     from tav.model.prompts import Prompts
+    from tav.model.source_branch import SourceBranch
     from tav.model.tune_settings import TuneSettings
     from tav.params.sections import Precision
 
@@ -156,6 +159,15 @@ def invert_video(
     return ddim_invert(denoise, schedule, latents, refine=settings.refine, on_step=on_step)
 
 
+class Said(NamedTuple):
+    """What a video shows, and what the edit shall show."""
+
+    caption: str
+    prompt: str
+    source: "Prompts"
+    """The caption, encoded."""
+
+
 def sample_edit(
     pipe: Any,
     settings: Edit,
@@ -163,6 +175,8 @@ def sample_edit(
     target: "Prompts",
     negative: "Prompts",
     *,
+    words: "Said | None" = None,
+    mask: "Tensor | None" = None,
     split_guidance: bool = False,
     on_step: "OnStep | None" = None,
 ) -> "Tensor":
@@ -174,11 +188,18 @@ def sample_edit(
         inverted: the video's.
         target: the edit's prompt.
         negative: its negative prompt.
+        words: what `attention` goes by. None: it is left out.
+        mask: f h w, of the frames. Outside of it the source's latents are put back at each step.
         split_guidance: see `guided`.
         on_step: see OnStep.
+
+    Raises:
+        ValueError: words of `attention` that are not in the prompts.
     """
     from tav.model.ddim import Schedule, ddim_sample, first_step, start_from_noise
     from tav.model.denoiser import Network, guided
+    from tav.model.masks import in_turn, source_outside
+    from tav.model.source_branch import SourceBranch
 
     start = first_step(settings.strength, inverted.steps)
     schedule = Schedule.of(pipe.scheduler, inverted.steps).from_step(start)
@@ -187,5 +208,25 @@ def sample_edit(
         latents = start_from_noise(inverted.at(0), schedule, pure=start == 0, seed=settings.seed)
     else:
         latents, noises = inverted.at(len(schedule)), inverted.noises
-    denoise = guided(Network(pipe.unet), target, negative, settings.guidance_scale, split=split_guidance)
-    return ddim_sample(denoise, schedule, latents.to(pipe.device), noises=noises, on_step=on_step)
+    network, after = Network(pipe.unet), []
+    with ExitStack() as stack:
+        denoise = guided(network, target, negative, settings.guidance_scale, split=split_guidance)
+        if settings.attention and words:
+            branch = SourceBranch(
+                network, inverted, words.source, target, negative, settings.guidance_scale, split_guidance
+            )
+            denoise, after = branch, [stack.enter_context(_word_by_word(pipe, branch, words, settings.attention))]
+        if mask is not None:
+            after.append(source_outside(mask, inverted))
+        start_at, then = latents.to(pipe.device), in_turn(after)
+        return ddim_sample(denoise, schedule, start_at, noises=noises, after_step=then, on_step=on_step)
+
+
+@contextmanager
+def _word_by_word(pipe: Any, branch: "SourceBranch", words: Said, asked: Attention) -> "Iterator[AfterStep]":
+    """Prompt-to-Prompt as it is asked for, on a pipeline's network."""
+    from tav.model.prompt_to_prompt import WordSettings, prompt_to_prompt
+
+    settings = WordSettings(**asked.model_dump())
+    with prompt_to_prompt(pipe.unet, branch, pipe.tokenizer, (words.caption, words.prompt), settings) as control:
+        yield control.after_step

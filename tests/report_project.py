@@ -64,5 +64,6 @@ def make_report_project() -> None:
     write_json(artifact("condition", "car", "maps/settings.json"), {"kinds": ["canny"]})
     make_edit("car--dog", counting((1, 0.9, 0.9)), frame_consistency=0.9, textual_alignment=30.0)
     make_edit("car--blue", counting((0.9, 0.9, 1)), frame_consistency=0.95, textual_alignment=20.0)
+    write_frames(artifact("edit", "car--blue", "frames/mask"), counting((1, 1, 1)))
     make_edit("car--evil", counting((0.9, 1, 0.9)))
     report.run(settings(), "", lambda progress: None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tav.params import UserError, check, check_key, load, read_yaml
+from tav.params import Attention, Mask, UserError, check, check_key, load, read_yaml
 
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
 
@@ -105,6 +105,24 @@ def test_a_name_has_letters_of_any_script(data: dict[str, Any], key: str) -> Non
 def test_two_rates_are_refused(data: dict[str, Any]) -> None:
     data["extract"] |= {"fps": 8, "stride": 2}
     assert "set one to null" in error_of(data)
+
+
+def test_where_an_edit_may_change_something(data: dict[str, Any]) -> None:
+    """Of the section, or of the edit's own, which takes the other's place as a whole."""
+    data["edit"]["mask"] = {"words": ["cat"], "grow": 3}
+    data["edits"]["cat--dog"] |= {"mask": {"box": [0, 0, 0.5, 1]}, "attention": {"amplify": {"dog": 2}}}
+    settings = check(data).edit_of("cat--dog")
+    assert settings.mask == Mask(box=(0, 0, 0.5, 1))
+    assert settings.attention == Attention(amplify={"dog": 2})
+    for wrong, said in (
+        ({"mask": {"box": [0, 0, 1, 1], "words": ["cat"]}}, "got box and words of path, box and words"),
+        ({"mask": {"grow": 3}}, "got none of path, box and words"),
+        ({"mask": {"box": [0.5, 0, 0.5, 1]}}, "is empty: give [left, top, right, bottom]"),
+        ({"attention": {"cross_replace": 2}}, "cross_replace"),
+    ):
+        assert said in error_of(data | {"edits": {"a": {"video": "cat", "prompt": "a dog", **wrong}}}), said
+    data["compute"]["token_merging"] = 0.5
+    assert "cat--dog has attention: set compute.token_merging (0.5) to 0.0" in error_of(data)
 
 
 def test_exponent_without_dot_is_a_number(tmp_path: Path) -> None:

@@ -13,10 +13,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tav.budget.meter import Meter, Speed
-from tav.model.denoiser import predict_noise
+from tav.model.alignment import Alignment
+from tav.model.ddim import Trajectory
+from tav.model.denoiser import DiffusionStep, Network, predict_noise
 from tav.model.inflation import inflate
 from tav.model.master_weights import keep_masters
-from tav.model.prompts import Prompts
+from tav.model.prompt_to_prompt import PromptToPrompt, WordSettings
+from tav.model.prompts import Prompts, separate
+from tav.model.source_branch import SourceBranch
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
 
 RUNTIME = {"cpu": 0.7e9, "cuda": 0.9e9}
@@ -79,14 +83,19 @@ def expect_sampling(
     *,
     guided: bool,
     split_guidance: bool = False,
+    words: bool = False,
     speed: Speed | None = None,
 ) -> Expectation:
-    """One step of inversion or of sampling, and one decoded frame."""
+    """One step of inversion or of sampling, and one decoded frame.
+
+    words: as Prompt-to-Prompt does, with the source in the batch, whose cross-attention maps and the edit's are built.
+    """
     unet = _skeleton(pipe.unet)
     keep_masters(unet, set(), dtype)
     halves, together = (2, 1) if guided and split_guidance else (1, 2 if guided else 1)
     shape = (num_frames, *_latents_of(pipe, size))
-    meter = _run(_SamplingStep(unet), shape, together, speed)
+    step = _WordStep(unet) if words else _SamplingStep(unet)
+    meter = _run(step, shape, together + words, speed)
     decode = _run_vae(pipe, lambda vae, latents: vae.decode(latents), (1, *shape[1:]), speed)
     activations = max(meter.peak, decode.peak)
     return Expectation(_weights(pipe, unet, dtype), activations, halves * meter.seconds, decode.seconds)
@@ -105,6 +114,21 @@ class _SamplingStep(_TuningStep):
     @torch.no_grad()
     def forward(self, latents: Tensor, prompts: Prompts) -> None:
         predict_noise(self.unet, latents, torch.zeros(1, dtype=torch.long), *prompts)
+
+
+class _WordStep(_TuningStep):
+    """Of Prompt-to-Prompt: the source, the negative prompt where there is guidance, the target."""
+
+    @torch.no_grad()
+    def forward(self, latents: Tensor, prompts: Prompts) -> None:
+        source, *halves = separate(prompts)
+        video = latents.chunk(1 + len(halves))[0]
+        inverted, scale = Trajectory(torch.stack([video, video])), float(len(halves))  # 1 is no guidance
+        branch = SourceBranch(Network(self.unet), inverted, source, halves[-1], halves[0], scale)
+        ones = torch.ones(PROMPT_TOKENS)
+        words = PromptToPrompt(branch, WordSettings(1, 1), Alignment(ones.diag(), ones), ones, None)
+        with words.on(self.unet):
+            branch(video, DiffusionStep(torch.zeros((), dtype=torch.long), 0, 1))
 
 
 def _skeleton(unet: Any) -> Any:

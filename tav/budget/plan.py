@@ -44,6 +44,8 @@ class Work:
     size: tuple[int, int]
     """Width and height in pixels."""
     guided: bool = False
+    words: bool = False
+    """Prompt-to-Prompt: the source is in the batch."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,15 @@ def expect(
         dtype_of(params.compute, on.device),
         guided=work.guided,
         split_guidance=savings.split_guidance,
+        words=work.words,
         speed=speed,
     )
+
+
+def edit_work(params: Params, key: str, num_frames: int, size: tuple[int, int]) -> Work:
+    """Of an edit, as its settings have it."""
+    settings = params.edit_of(key)
+    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, settings.attention is not None)
 
 
 def announce(params: Params, work: Work, pipe: Any) -> Savings:

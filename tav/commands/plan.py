@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tav.budget.plan import GB, Savings, TooMuch, Work, choose, machine
+from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine
 from tav.params import Params, told
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def works(params: Params) -> Iterator[Work]:
         yield Work("invert", key, extract.num_frames, size)
         for name, edit in params.edits.items():
             if edit.video == key:
-                yield Work("edit", name, extract.num_frames, size, guided=params.edit_of(name).guidance_scale != 1)
+                yield edit_work(params, name, extract.num_frames, size)
 
 
 def seconds(params: Params, work: Work, expected: "Expectation") -> float:

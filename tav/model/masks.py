@@ -4,10 +4,16 @@ Outside, the source's own latents are put back at each step (Blended Latent Diff
 2206.02779, whose source is noised; here it is the inversion's), and the source's pixels at the end.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
+
+from tav.model.ddim import AfterStep, Trajectory
+from tav.model.denoiser import DiffusionStep
 
 SMOOTH = (0.25, 0.5, 0.25)
 """Weights of the frame before, the frame and the one after, where a mask is smoothed over time."""
@@ -72,10 +78,32 @@ def blend(source: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
     return torch.lerp(source, edited, mask.to(edited).expand_as(edited))
 
 
-def blend_frames(source: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
-    """`blend` of frames: uint8, f h w c."""
-    mixed = blend(source.float(), edited.float(), rearrange(mask, "f h w -> f h w 1"))
-    return mixed.round().to(torch.uint8)
+def blend_frames(source: np.ndarray, edited: np.ndarray, mask: Tensor) -> np.ndarray:
+    """`blend` of frames: uint8 (f h w 3). mask: f h w."""
+    before, after = (torch.from_numpy(frames).float() for frames in (source, edited))
+    mixed = blend(before, after, rearrange(mask, "f h w -> f h w 1"))
+    return mixed.round().to(torch.uint8).numpy()
+
+
+def source_outside(mask: Tensor, inverted: Trajectory) -> AfterStep:
+    """After each step, the source's own latents outside of a mask of its frames, f h w."""
+    small = mask_of_latents(mask, *inverted.latents.shape[-2:])
+
+    def after_step(latents: Tensor, step: DiffusionStep) -> Tensor:
+        return blend(inverted.at(step.steps_left - 1).to(latents), latents, small)
+
+    return after_step
+
+
+def in_turn(calls: Sequence[AfterStep]) -> AfterStep | None:
+    """One after the other."""
+
+    def after_step(latents: Tensor, step: DiffusionStep) -> Tensor:
+        for call in calls:
+            latents = call(latents, step)
+        return latents
+
+    return after_step if calls else None
 
 
 def _widest(mask: Tensor, reach: int) -> Tensor:

@@ -61,6 +61,14 @@ def join(prompts: Sequence[Prompts]) -> Prompts:
     return Prompts(torch.cat([part.embeds for part in prompts]), condition)
 
 
+def separate(prompts: Prompts) -> list[Prompts]:
+    """Each of them alone: what `join` undoes."""
+    conditions = (
+        {name: part[i : i + 1] for name, part in prompts.condition.items()} for i in range(len(prompts.embeds))
+    )
+    return [Prompts(*pair) for pair in zip(torch.split(prompts.embeds, 1), conditions, strict=True)]
+
+
 def _encode(text_encoder: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
     tokens = tokenizer(
         list(prompts),

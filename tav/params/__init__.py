@@ -28,3 +28,5 @@ from tav.params.sections import Reader as Reader
 from tav.params.sections import Section as Section
 from tav.params.sections import Tune as Tune
 from tav.params.sources import split_source as split_source
+from tav.params.where import Attention as Attention
+from tav.params.where import Mask as Mask

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tav.params.sections import Model, Section, Text, Words
+from tav.params.where import Attention, Mask, Share
 
 Kind = Literal["canny", "lineart", "scribble", "luma", "tile", "blur", "depth", "pose"]
-Share = Annotated[float, Field(ge=0, le=1)]
 Threshold = Annotated[int, Field(ge=0, le=1020)]
 
 
@@ -85,3 +85,7 @@ class Edit(Section):
     """Of the edited video: the source's width and height, or the model's."""
     controls: tuple[Control, ...] = Field(default=(), strict=False)
     """ControlNets and T2I-Adapters that hold the video to its edges, its depth and so on. All of them at once."""
+    mask: Mask | None = None
+    """Where the edit may change the video. null: everywhere."""
+    attention: Attention | None = None
+    """What it keeps of the video word by word (Prompt-to-Prompt). null: nothing."""

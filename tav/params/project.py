@@ -47,6 +47,8 @@ class VideoEdit(Section):
     start_from: str | None = Field(default=None, alias="from")
     output_size: str | None = None
     controls: list[Any] | None = None
+    mask: dict[str, Any] | None = None
+    attention: dict[str, Any] | None = None
 
 
 NOT_OF_SECTION = {"video", "prompt", "kind", "variant"}

@@ -46,7 +46,7 @@ def check(data: Any, name: str = "params.yaml") -> Params:
         wrong = complaints(error, Params)
     if isinstance(data, dict):
         wrong += _complaints_about_own_settings(data)
-    wrong = wrong or _missing_maps(params)
+    wrong = wrong or _missing_maps(params) + _merged_attention(params)
     if wrong:
         raise UserError(f"{name}: {listed(list(dict.fromkeys(wrong)), '; ')}")
     return params
@@ -90,6 +90,13 @@ def _missing_maps(params: Params) -> list[str]:
             wanted = ", ".join([*made, *missing])
             said.append(f"{dotted('edits', key)} follows {', '.join(missing)}: set condition.kinds to [{wanted}]")
     return said
+
+
+def _merged_attention(params: Params) -> list[str]:
+    """Edits that look into attention whose tokens are merged: the source's then stand elsewhere than the edit's."""
+    merging = params.compute.token_merging
+    asked = [key for key in params.edits if params.edit_of(key).attention] if merging else []
+    return [f"{dotted('edits', key)} has attention: set compute.token_merging ({merging}) to 0.0" for key in asked]
 
 
 def _tables(data: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import Params, UserError
+from tav.params import Params, UserError, told
 from tav.stages import OnProgress, Progress
+from tav.stages.where import caption_of, looks_at_words, mask_of
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -24,26 +26,39 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
 
-    from tav.budget.plan import Work, announce
-    from tav.from_params import open_base, precision_of, sample_edit, told_cut
+    from tav.budget.plan import announce, edit_work
+    from tav.from_params import Said, open_base, precision_of, sample_edit, told_cut
     from tav.model.ddim import Trajectory
     from tav.model.latents import decode
+    from tav.model.masks import blend_frames
     from tav.model.prompts import encode_prompts
 
+    if params.compute.compile and looks_at_words(settings):
+        print(f"edit@{key}: not compiled, since its attention is looked into", flush=True)
+        params = params.model_copy(update={"compute": params.compute.model_copy(update={"compile": False})})
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
     num_frames, height, width, _ = source_frames.shape
-    savings = announce(params, Work("edit", key, num_frames, (width, height), settings.guidance_scale != 1), pipe)
-    negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], source_frames.shape[1:3])
-    latents = sample_edit(
-        pipe,
-        settings,
-        Trajectory(**inverted),
-        target,
-        negative,
-        split_guidance=savings.split_guidance,
-        on_step=lambda done, total: on_progress(Progress(done, total)),
-    )
+    savings = announce(params, edit_work(params, key, num_frames, (width, height)), pipe)
+    size, trajectory = source_frames.shape[1:3], Trajectory(**inverted)
+    negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
+    caption = caption_of(asked.video) if settings.mask or settings.attention else ""
+    mask = mask_of(settings.mask, source, pipe, trajectory, caption) if settings.mask else None
+    words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if settings.attention else None
+    with told():
+        latents = sample_edit(
+            pipe,
+            settings,
+            trajectory,
+            target,
+            negative,
+            words=words,
+            mask=mask,
+            split_guidance=savings.split_guidance,
+            on_step=lambda done, total: on_progress(Progress(done, total)),
+        )
     frames = decode(pipe.vae, latents)
+    if mask is not None:
+        frames = blend_frames(source_frames, frames, mask)
     audio = artifact("extract", asked.video, "source/audio.flac")
     device = pipe.device.type
     facts = {
@@ -55,7 +70,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     }
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
-    _write(key, frames, source, source_frames, audio, facts)
+    _write(key, frames, source, source_frames, mask, audio, facts)
 
 
 def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -91,18 +106,25 @@ def _write(
     frames: "np.ndarray",
     source: dict[str, Any],
     source_frames: "np.ndarray",
+    mask: "Tensor | None",
     audio: Path,
     facts: dict[str, Any],
 ) -> None:
     """All that the stage makes, as one folder: whole or not there."""
     from tav.video import unfit, write_contact_sheet, write_gif, write_mp4
+    from tav.video.masks import mask_pictures
 
     shown = frames
     if facts["output_size"] == "source":
         shown = unfit(frames, source["width"], source["height"], source["fit"])
     with atomic(artifact("edit", key)) as folder:
         write_frames(folder / "frames", frames)
+        rows, labels = [source_frames, frames], ["source", facts["prompt"]]
+        if mask is not None:
+            rows.insert(1, mask_pictures(mask.numpy()))
+            labels.insert(1, "mask")
+            write_frames(folder / "frames/mask", rows[1])
         write_mp4(folder / "video.mp4", shown, source["fps"], audio_from=audio if audio.exists() else None)
         write_gif(folder / "preview.gif", shown, source["fps"])
-        write_contact_sheet(folder / "sheet.png", [source_frames, frames], ["source", facts["prompt"]])
+        write_contact_sheet(folder / "sheet.png", rows, labels)
         write_json(folder / "edit.json", facts)

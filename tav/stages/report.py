@@ -115,6 +115,7 @@ def edit_view(params: Params, key: str, caption: str, folder: Path) -> dict[str,
         "words": changes(caption, asked.prompt),
         "cut": (_made("edit", key, "edit.json") or {}).get("cut", ""),
         "video": f"edits/{key}.mp4" if made.exists() else None,
+        "mask": _mask(key, asked.video, folder),
         "metrics": _made("evaluate", key, "metrics.json"),
         "settings": settings_of(params.edit_of(key), _own(asked)),
     }
@@ -154,7 +155,7 @@ def render(videos: list[dict[str, Any]], sections: dict[str, list[Setting]], mea
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
-    """Writes `index.html`, `sources/VIDEO.mp4`, `edits/EDIT.mp4`, `maps/VIDEO--KIND.mp4`. Lists what isn't made yet."""
+    """Writes `index.html`, `sources/VIDEO.mp4`, `edits/EDIT.mp4`, `maps/*.mp4`. Lists what isn't made yet."""
     names = ("base", "compute", "extract", "caption", "tune", "invert", "condition", "edit", "evaluate")
     sections = {name: settings_of(getattr(params, name)) for name in names}
     with atomic(artifact("report")) as folder:
@@ -170,17 +171,31 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
 def _maps(key: str, folder: Path) -> list[dict[str, str]]:
     """What controls may follow of a video: a video of each kind, as the source is shown."""
-    from tav.video import unfit, write_mp4
-
     made = _made("condition", key, "maps/settings.json") or {"kinds": []}
     views = []
     for kind in made["kinds"]:
-        source = read_json(artifact("extract", key, "source/info.json"))
-        maps = read_frames(artifact("condition", key, f"maps/{kind}"))
         name = f"maps/{key}--{kind}.mp4"
-        write_mp4(folder / name, unfit(maps, source["width"], source["height"], source["fit"]), source["fps"])
+        _write_shown(folder / name, artifact("condition", key, f"maps/{kind}"), key)
         views.append({"kind": kind, "video": name})
     return views
+
+
+def _mask(key: str, video: str, folder: Path) -> str | None:
+    """A video of where an edit was let change something, where it has a mask."""
+    made, name = artifact("edit", key, "frames/mask"), f"maps/{key}--mask.mp4"
+    if not made.exists():
+        return None
+    _write_shown(folder / name, made, video)
+    return name
+
+
+def _write_shown(file: Path, frames: Path, video: str) -> None:
+    """A folder of frames as a video, brought back to the source's size as the edits are."""
+    from tav.video import unfit, write_mp4
+
+    source = read_json(artifact("extract", video, "source/info.json"))
+    shown = unfit(read_frames(frames), source["width"], source["height"], source["fit"])
+    write_mp4(file, shown, source["fps"])
 
 
 def _source(key: str, file: Path) -> dict[str, Any] | None:

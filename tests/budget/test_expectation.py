@@ -7,9 +7,14 @@ from tiny_bases import tiny_sdxl
 
 from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
 from tav.budget.meter import Meter, Speed, measure_speed
+from tav.model.ddim import Trajectory
+from tav.model.denoiser import DiffusionStep, Network
 from tav.model.inflation import inflate
 from tav.model.latents import encode_moments
 from tav.model.pretrained import load_pipeline, load_shapes
+from tav.model.prompt_to_prompt import WordSettings, prompt_to_prompt
+from tav.model.prompts import encode_prompts
+from tav.model.source_branch import SourceBranch
 from tav.model.tuning import TuneSettings, tune
 
 SIZE = (32, 16)
@@ -48,6 +53,10 @@ def test_what_saves_memory_is_seen_to(shapes):
     whole = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True)
     split = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, split_guidance=True)
     assert split.activations < 0.7 * whole.activations
+    words = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, words=True)
+    half = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, split_guidance=True, words=True)
+    assert half.activations < 0.95 * words.activations
+    assert words.activations > 1.3 * whole.activations  # three videos where there were two, and maps
 
 
 def test_time_follows_the_work(shapes):
@@ -83,3 +92,21 @@ def test_a_single_file_needs_its_configuration(tmp_path):
     file.touch()
     with pytest.raises(ValueError, match=r"base\.config"):
         load_shapes(str(file))
+
+
+def test_memory_of_a_step_of_prompt_to_prompt(sd_folder, shapes):
+    """What the real one takes, counted the same way."""
+    pipe = load_pipeline(str(sd_folder))
+    inflate(pipe.unet)
+    pipe.unet.requires_grad_(False)
+    prompts, negative = ("a cat running", "a dog running"), ""
+    source, target, empty = encode_prompts(pipe, [*prompts, negative])
+    latents = torch.zeros(8, pipe.unet.config.in_channels, SIZE[1] // 4, SIZE[0] // 4)
+    branch = SourceBranch(Network(pipe.unet), Trajectory(latents.expand(3, *latents.shape)), source, target, empty, 3.0)
+    step = DiffusionStep(torch.tensor(1), 0, 2)
+    with torch.no_grad(), prompt_to_prompt(pipe.unet, branch, pipe.tokenizer, prompts, WordSettings(1, 1)):
+        branch(latents, step)  # weights cast for the first time are no activations
+        with Meter(None) as taken:
+            branch(latents, step)
+    expected = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, words=True).activations
+    assert 0.95 * taken.peak < expected < 1.1 * taken.peak

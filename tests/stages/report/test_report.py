@@ -184,6 +184,14 @@ class TestPage:
         labels = [attrs.get("aria-label") for tag, attrs in Reader(page.read_text()).tags if tag == "video"]
         assert "Condition canny of car" in labels
 
+    def test_a_mask_is_a_video_too(self, page):
+        from tav.video import probe
+
+        info = probe(page.parent / "maps/car--blue--mask.mp4")
+        assert (info.num_frames, info.fps, info.width, info.height) == (FRAMES, FPS, SIDE, SIDE)
+        labels = [attrs.get("aria-label") for tag, attrs in Reader(page.read_text()).tags if tag == "video"]
+        assert [label for label in labels if label.startswith("Mask")] == ["Mask of car--blue"]
+
     def test_it_says_what_is_there(self, page):
         text = Reader(page.read_text()).text
         for said in (

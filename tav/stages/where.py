@@ -1,0 +1,84 @@
+"""The mask of an edit, from what its settings say: drawn, a box, or the places of words."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tav.artifacts import artifact, read_header, read_json
+from tav.params import Edit, Mask, told
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from tav.model.ddim import Trajectory
+
+
+def looks_at_words(settings: Edit) -> bool:
+    """Whether an edit looks into the network's attention."""
+    return settings.attention is not None or bool(settings.mask and settings.mask.words)
+
+
+def caption_of(video: str) -> str:
+    """What the weights were tuned on: it stands in their header, save for those of the official code."""
+    header = read_header(artifact("tune", video, "weights.safetensors"))
+    return (
+        header["prompt"]
+        if "prompt" in header
+        else str(read_json(artifact("caption", video, "caption.json"))["caption"])
+    )
+
+
+def mask_of(settings: Mask, source: dict[str, Any], pipe: Any, inverted: "Trajectory", caption: str) -> "Tensor":
+    """The mask of each frame: float32 in [0, 1], f h w, of the frames' size; 1 is where the edit may change something.
+
+    Args:
+        settings: of the edit.
+        source: what extract noted: where the frames come from.
+        pipe: from `open_base`, tuned. This and the next two for `words` only.
+        inverted: the video's.
+        caption: what the video shows.
+
+    Raises:
+        UserError: a file that is not there or does not fit; words that are not in the caption.
+    """
+    from tav.model.masks import shape_mask
+
+    if settings.words:
+        with told():
+            mask = _of_words(settings, source["size"], pipe, inverted, caption)
+    else:
+        import torch
+
+        mask = torch.from_numpy(_drawn(settings, source)).float()
+    return shape_mask(mask, grow=settings.grow, feather=settings.feather, invert=settings.invert)
+
+
+def _drawn(settings: Mask, source: dict[str, Any]) -> "np.ndarray":
+    """From a file, or a box. bool (f h w)."""
+    from tav.model.masks import box_mask
+    from tav.video import resize
+    from tav.video.masks import mask_pictures, read_mask, white
+
+    indices, fit, (width, height) = source["indices"], source["fit"], source["size"]
+    if settings.path:
+        return read_mask(Path(settings.path), indices, (source["width"], source["height"]), (width, height), fit)
+    assert settings.box is not None
+    box = box_mask(settings.box, source["height"], source["width"]).numpy()[None]  # of the source, which may be cut
+    return white(resize(mask_pictures(box), width, height, fit)).repeat(len(indices), axis=0)
+
+
+def _of_words(settings: Mask, size: tuple[int, int], pipe: Any, inverted: "Trajectory", caption: str) -> "Tensor":
+    """Where the network sees words of the caption in the video."""
+    from tav.model.alignment import chosen
+    from tav.model.ddim import Schedule
+    from tav.model.denoiser import Network
+    from tav.model.masks import mask_of_maps, smooth_over_time
+    from tav.model.prompts import encode_prompts
+    from tav.model.word_masks import maps_of_words
+
+    width, height = size
+    marks = chosen(pipe.tokenizer, [caption], list(settings.words or ()))
+    (prompts,) = encode_prompts(pipe, [caption], (height, width))
+    schedule = Schedule.of(pipe.scheduler, inverted.steps)
+    maps = maps_of_words(pipe.unet, Network(pipe.unet), schedule, inverted, prompts, marks)
+    return mask_of_maps(smooth_over_time(maps), height, width, settings.threshold).cpu()
