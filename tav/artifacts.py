@@ -9,6 +9,7 @@ One folder a stage and key, `artifacts/STAGE/KEY/` (of the stage `model` one fil
     edit      video.mp4, preview.gif, sheet.png, frames/ (as the model made them; mask/ in it, if any), edit.json
     evaluate  metrics.json {"edit": {metric: value}, "source": {metric: value}}
     report    index.html and what it shows
+    (each but the report has a settings.json: the settings that it ran with)
     removed   STAGE/KEY of what params.yaml has no more
 All writes are atomic: a file is there whole or not at all.
 """

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ def test_a_raised_recipe_number_runs_its_stage_and_no_other(project: Path) -> No
     stale = dvc(project, "status", "--json").stdout
     (project / "recipe.yaml").write_text(numbers)
     assert {name.partition("@")[0] for name in json.loads(stale)} == {"evaluate"}
+
+
+def test_each_stage_says_what_it_ran_with(project: Path) -> None:
+    for stage, key in (("extract", "cat"), ("tune", "cat"), ("edit", "cat--dog")):
+        said = json.loads((project / f"artifacts/{stage}/{key}/settings.json").read_text())
+        assert (said["stage"], said["key"], said["device"]) == (stage, key, "cpu")
+        assert said["versions"]["torch"] == version("torch")
 
 
 def test_metrics_and_plots_are_dvcs_own(project: Path) -> None:

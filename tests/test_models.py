@@ -175,7 +175,10 @@ class TestRunner:
             place = data[section] if section == "base" else data[section]["clip"]
             place["source"] = "hub:owner/name@main"
         found = {"hub:owner/name@main": {"commit": COMMIT}, "models/blip2": {"commit": None}}
+        data["videos"] = {"cat": {"path": "cat.mp4", "caption": "a cat", "extract": {}, "tune": {}}}
+        data["edits"] = {"cat--dog": {"video": "cat", "prompt": "a dog", "seed": 7}}
         now = pinned(check(data), found)
+        assert (now.videos, now.edits) == (check(data).videos, check(data).edits)
         assert (now.base.place, now.base.revision, now.evaluate.clip.revision) == ("hub:owner/name", COMMIT, COMMIT)
         assert now.caption == check(data).caption
 

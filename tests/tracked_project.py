@@ -66,6 +66,10 @@ elif stage == "edit":
 elif stage == "evaluate":
     value = float(os.environ.get("CONSISTENCY", 0.9))
     write("metrics.json", {"edit": {"frame_consistency": value}, "source": {"frame_consistency": 0.8}})
+if stage != "model":
+    from tav.params import load
+    from tav.settings import settings_of
+    write("settings.json", settings_of(load(), stage, key))
 """
 
 

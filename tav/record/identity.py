@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, TypeVar
-
-from tav.params import Section
-
-S = TypeVar("S", bound=Section)
+from typing import Any
 
 UNSAID: dict[str, Any] = {
     "base.config": None,
@@ -48,7 +44,7 @@ UNSAID: dict[str, Any] = {
     "edit.negative_prompt": "",
     "edit.seed": 33,
     "edit.strength": 1.0,
-    "edit.start_from": "inversion",
+    "edit.from": "inversion",
     "edit.output_size": "source",
     "edit.controls": [],
     "edit.controls.kind": None,
@@ -81,7 +77,7 @@ UNSAID: dict[str, Any] = {
 }
 """Of each knob the one value that an identity doesn't name. No line is ever changed, or rows lose their identity:
 these are not defaults. A new knob gets a line with the value that says what was so before it came, so that what was
-made before it keeps its row."""
+made before it, whose settings.json has no such knob, keeps its row."""
 
 
 def said(value: Any, name: str) -> Any:
@@ -90,18 +86,6 @@ def said(value: Any, name: str) -> Any:
         inner = {key: (part, f"{name}.{key}") for key, part in value.items()}
         return {key: said(part, full) for key, (part, full) in inner.items() if not _goes_unsaid(part, full)}
     return [said(part, name) for part in value] if isinstance(value, list) else value
-
-
-def as_before(section: S, name: str) -> S:
-    """`section` with each knob that nobody set as it was before it could be set, whatever the default is today."""
-    values: dict[str, Any] = {}
-    for field in type(section).model_fields:
-        value, full = getattr(section, field), f"{name}.{field}"
-        if field not in section.model_fields_set and full in UNSAID:
-            values[field] = tuple(UNSAID[full]) if isinstance(UNSAID[full], list) else UNSAID[full]
-        elif isinstance(value, Section):
-            values[field] = as_before(value, full)
-    return section.model_copy(update=values)
 
 
 def hash_of(data: Any) -> str:

@@ -8,11 +8,12 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from tav.artifacts import artifact, read_json
 from tav.params import Params
-from tav.record.provenance import Made, Point, read_lock, upstream, with_running
+from tav.record.provenance import Made, Point, read_lock, upstream
 from tav.record.rows import open_rows
 from tav.record.store import first_line, usable
-from tav.running.guard import inputs
+from tav.settings import FILE, settings_of
 
 if TYPE_CHECKING:
     from tav.stages import OnProgress, Progress
@@ -31,10 +32,11 @@ def live_tuning(params: Params, key: str) -> "Iterator[OnProgress]":
 
     A run that was killed is gone on with. A store that can't be reached is told once, on stderr.
     """
-    name, listed = f"tune@{key}", inputs("tune", key)
 
     def made() -> Made:
-        return Made(name, upstream(with_running(read_lock(), name, listed), name), params)
+        before = {stage: read_json(artifact(stage, key, FILE)) for stage in ("extract", "caption")}
+        settings = before | {"tune": settings_of(params, "tune", key)}
+        return Made(f"tune@{key}", upstream(read_lock(), f"caption@{key}"), settings)
 
     points: SimpleQueue[Point] = SimpleQueue()
     ended, status = Event(), ["FINISHED"]

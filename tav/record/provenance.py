@@ -1,9 +1,8 @@
 """What dvc.lock says was made, and of what: one `Made` for each tuning and each edit.
 
-Parameters come from dvc.lock, not from params.yaml as it is now: they are what was really used.
+Settings come from what the stages wrote beside their results, not from params.yaml as it is now.
 """
 
-import copy
 import csv
 import hashlib
 import json
@@ -13,20 +12,20 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tav.artifacts import MODELS, artifact, read_json
-from tav.params import Params, Section, UserError, check, read_yaml
-from tav.record.identity import as_before, hash_of, said
-from tav.running.guard import Inputs
+from tav.artifacts import MODELS, artifact, model_record, read_json
+from tav.params import UserError, read_yaml
+from tav.record.identity import hash_of, said
+from tav.settings import FILE, LABELS, OF_EDITS, STAGES
 
 Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""
+Settings = dict[str, dict[str, Any]]
+"""Stage -> its settings.json."""
 RECORDED = {"precision", "token_merging"}
 """Of `compute`: what dvc.yaml has as parameters."""
 KINDS = ("deps", "outs")
-WEIGHTS = "models"
-"""The folder that DVC watches as a whole. What a result was made with of it, the stage `model` says."""
-CODE = "tav/"
-"""A dvc.lock from before recipe.yaml has files of code among what a stage was made from."""
+OF_AN_EDIT = ("clip", "condition", "controls", "pick_score")
+"""Models that edits are made and measured with, besides the base."""
 
 
 class Point(NamedTuple):
@@ -41,12 +40,11 @@ class Point(NamedTuple):
 class Made:
     """A tuning (`tune@VIDEO`) or an edit (`evaluate@EDIT`) that was made, with everything upstream of it."""
 
-    def __init__(self, name: str, entries: Entries, params: Params) -> None:
-        """entries: it and what is upstream of it. params: only fills in sections that none of the entries used."""
-        self.name, self.entries = name, entries
+    def __init__(self, name: str, entries: Entries, settings: Settings) -> None:
+        """entries: it, where it is made, and what is upstream of it."""
+        self.name, self.entries, self.settings = name, entries, settings
         self.stage, self.key = name.split("@")
-        self._params = _as_recorded(entries, params, self.key)
-        self.video = self._params.video_edit(self.key).video if self.is_edit else self.key
+        self.video: str = settings["evaluate"]["asked"]["video"] if self.is_edit else self.key
 
     @property
     def is_edit(self) -> bool:
@@ -54,38 +52,27 @@ class Made:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of the parameters and the source data upstream. Not of the code, and not of what came out."""
-        made = {out["path"] for entry in self.entries.values() for out in entry["outs"]}
-        deps = {d["path"]: d["md5"] for entry in self.entries.values() for d in entry["deps"]}
-        own = {*made, WEIGHTS}
-        data = {path: md5 for path, md5 in deps.items() if path not in own and not path.startswith(CODE)}
-        data |= {path: md5 for path, md5 in deps.items() if Path(path).parent == MODELS}
-        asked = [self._params.video(self.video).caption, self.is_edit and self._params.video_edit(self.key).prompt]
-        sections = {name: said(s.model_dump(mode="json"), name) for name, s in self._sections().items()}
-        later = {"compute": self._params.compute.model_dump(include=RECORDED)}  # sections that older rows have not
-        if self.is_edit:
-            later["condition"] = self._params.condition.model_dump(mode="json")
-        sections |= {name: part for name, values in later.items() if (part := said(values, name))}
-        return hash_of([self.name, data, asked, sections])
+        """Hash of the settings, the source video and the models. Not of the code, and not of what came out."""
+        models = ("base", "blip2", *OF_AN_EDIT) if self.is_edit else ("base", "blip2")
+        data = [self.source_video(), [md5_of(model_record(model)) for model in models]]
+        asked = [self.settings["caption"]["asked"], self.is_edit and self.settings["edit"]["asked"]["prompt"]]
+        sections = {name: said(section, name) for name, section in self._sections.items()}
+        return hash_of([self.name, data, asked, {name: values for name, values in sections.items() if values}])
 
     @cached_property
     def outputs(self) -> str:
         """Hash of what came out, here and upstream."""
-        return hash_of([out["md5"] for entry in self.entries.values() for out in entry["outs"]])
+        outs = [out for entry in self.entries.values() for out in entry["outs"]]
+        return hash_of([out["md5"] for out in outs if Path(out["path"]).parent != MODELS])
 
     def params(self) -> dict[str, str]:
         """Every parameter that it was made with, resolved, as in {"tune.learning_rate": "3e-05"}."""
         caption = read_json(artifact("caption", self.video, "caption.json"))["caption"]
-        own = {"video": self.video, "video.path": self._params.video(self.video).path, "source_prompt": caption}
+        own = {"video": self.video, "video.path": self.source_video()[0], "source_prompt": caption}
         if self.is_edit:
-            edit = self._params.video_edit(self.key)
-            own["target_prompt"] = edit.prompt
-            own |= {name: said for name in ("kind", "variant") if (said := getattr(edit, name))}
-        used = {name: section.model_dump(mode="json", by_alias=True) for name, section in self._sections().items()}
-        used["compute"] = self._params.compute.model_dump(include=RECORDED)
-        if self.is_edit:
-            used["condition"] = self._params.condition.model_dump(mode="json")
-        return own | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(used)}
+            edit = self.settings["edit"]["asked"]
+            own |= {"target_prompt": edit["prompt"]} | {name: edit[name] for name in LABELS if edit.get(name)}
+        return own | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(self._sections)}
 
     def metrics(self) -> dict[str, float]:
         """Of an edit and (as `source.NAME`) of its source, and what tuning and inversion told, as in `tune.seconds`."""
@@ -106,7 +93,7 @@ class Made:
 
     def source_video(self) -> tuple[str, str]:
         """Its path, and DVC's hash of it ("unknown" where dvc.lock has not how it was extracted)."""
-        path = self._params.video(self.video).path
+        path: str = self.settings["extract"]["asked"]["path"]
         deps = {dep["path"]: dep["md5"] for entry in self.entries.values() for dep in entry["deps"]}
         return path, deps.get(path, "unknown")
 
@@ -129,20 +116,26 @@ class Made:
     def is_here(self) -> bool:
         """Whether the files read here are those of dvc.lock. Frames and tensors aren't read."""
         paths = {Path(out["path"]): out["md5"] for entry in self.entries.values() for out in entry["outs"]}
-        unread = {p for p in paths if p.suffix == ".safetensors" or p.parts[1] in ("extract", "condition")}
+        bulk = {p for p in paths if p.parts[1] in ("extract", "condition") and p.name != FILE}
+        unread = bulk | {p for p in paths if p.suffix == ".safetensors"}
         return all(path.exists() and md5_of(path) == paths[path] for path in paths.keys() - unread)
 
-    def _sections(self) -> dict[str, Section]:
-        p = self._params
-        used: dict[str, Section] = {
-            "base": p.base,
-            "extract": p.extract_of(self.video),
-            "caption": p.caption,
-            "tune": p.tune_of(self.video),
-        }
-        if self.is_edit:
-            used |= {"invert": p.invert, "edit": p.edit_of(self.key), "evaluate": p.evaluate}
-        return used
+    @cached_property
+    def _sections(self) -> dict[str, dict[str, Any]]:
+        """The sections of params.yaml that made it, as the stages wrote them."""
+        found: dict[str, dict[str, Any]] = {}
+        for settings in self.settings.values():
+            found |= settings["sections"]
+        return found | {"compute": {name: found["compute"][name] for name in RECORDED}}
+
+
+def settings_here(name: str) -> Settings:
+    """What the stages wrote that made `tune@VIDEO` or `evaluate@EDIT`. Raises UserError where a file is missing."""
+    stage, key = name.split("@")
+    if stage == "tune":
+        return {of_video: read_json(artifact(of_video, key, FILE)) for of_video in ("extract", "caption", "tune")}
+    video = read_json(artifact("evaluate", key, FILE))["asked"]["video"]
+    return {one: read_json(artifact(one, key if one in OF_EDITS else video, FILE)) for one in STAGES}
 
 
 class Stale(Exception):
@@ -184,13 +177,6 @@ def upstream(lock: Entries, name: str) -> Entries:
     return found
 
 
-def with_running(lock: Entries, name: str, inputs: Inputs) -> Entries:
-    """The lock with an entry for a stage that runs right now, as DVC will write it when it ends."""
-    made = {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", [])}
-    deps = [{"path": dep, "md5": made.get(dep) or md5_of(Path(dep))} for dep in inputs.deps]
-    return {**lock, name: {"deps": deps, "params": inputs.params}}
-
-
 def md5_of(path: Path) -> str:
     """DVC's hash of a file or a folder."""
     if path.is_dir():
@@ -199,22 +185,6 @@ def md5_of(path: Path) -> str:
         return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _as_recorded(entries: Entries, fill: Params, key: str) -> Params:
-    """Params as they were for these stages. Raises UserError when this version of tav doesn't know one of them."""
-    data = fill.model_dump(by_alias=True)
-    data |= {"videos": {k: v for k, v in data["videos"].items() if k == key}, "edits": {}}
-    for entry in entries.values():
-        for name, value in entry["params"].get("params.yaml", {}).items():
-            *folders, last = name.split(".")
-            place = data
-            for folder in folders:
-                place = place.setdefault(folder, {})
-            place[last] = copy.deepcopy(value)
-    params = check(data, "dvc.lock")
-    sections = {name: part for name in Params.model_fields if isinstance(part := getattr(params, name), Section)}
-    return params.model_copy(update={name: as_before(section, name) for name, section in sections.items()})
 
 
 def _flat(data: Any, name: str = "") -> list[tuple[str, Any]]:

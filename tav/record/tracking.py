@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tav.params import Params, UserError
-from tav.record.provenance import Entries, Made, Stale, read_lock, upstream
+from tav.record.provenance import Entries, Made, Stale, read_lock, settings_here, upstream
 from tav.record.rows import Rows, open_rows
 from tav.record.store import usable
 
@@ -49,7 +49,7 @@ def record(params: Params) -> Recorded:
     count = dict.fromkeys(Recorded._fields, 0)
     with usable(), open_rows() as rows:
         for name in _with_bar(names):
-            outcome = _record(rows, lock, name, params)
+            outcome = _record(rows, lock, name)
             if outcome in ("stale", "absent"):
                 count[outcome if name in asked else "gone"] += 1  # what nobody asks for can't be made up to date
                 continue
@@ -59,12 +59,15 @@ def record(params: Params) -> Recorded:
     return Recorded(**count)
 
 
-def _record(rows: Rows, lock: Entries, name: str, params: Params) -> str:
+def _record(rows: Rows, lock: Entries, name: str) -> str:
     """As `Rows.record`, or "stale"."""
     try:
-        made = Made(name, upstream(lock, name), params)
-    except (Stale, UserError):  # or made by a tav whose parameters this one doesn't know
+        made = Made(name, upstream(lock, name), settings_here(name))
+        made.identity  # noqa: B018 - reads what it is made of
+    except Stale:
         return "stale"
+    except (UserError, KeyError, FileNotFoundError):  # or made by a tav that wrote no settings
+        return "absent"
     return rows.record(made)
 
 

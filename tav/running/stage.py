@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from tav.artifacts import artifact, write_json
 from tav.params import Params, load
 from tav.recipe import number_of
 from tav.running.alone import alone
@@ -12,6 +14,7 @@ from tav.running.aside import ASIDE, put_aside
 from tav.running.bar import bar
 from tav.running.guard import guard, inputs
 from tav.running.weights import parts_of, pinned
+from tav.settings import FILE, STAGES, settings_of
 
 if TYPE_CHECKING:
     from tav.stages import OnProgress
@@ -32,6 +35,9 @@ def run_stage(stage: str, key: str = "") -> None:
             params = pinned(params, parts_of(inputs(stage, key).deps))
             with _log(params, stage, key) as log, bar(name) as draw:
                 module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
+            if stage in STAGES:
+                told = settings_of(params, stage, key) | {"device": _device()}
+                write_json(artifact(stage, key, FILE), told)
         if stage == "tune":  # not before it is sure that its results count
             module.forget_checkpoints(key)
 
@@ -42,3 +48,12 @@ def _log(params: Params, stage: str, key: str) -> "AbstractContextManager[OnProg
     from tav.record.live import live_tuning
 
     return live_tuning(params, key)
+
+
+def _device() -> str:
+    """Where the stage computed. One that needed no torch has not loaded it."""
+    if "torch" not in sys.modules:
+        return "cpu"
+    from tav.model.device import best_device
+
+    return str(best_device())

@@ -33,7 +33,11 @@ def pinned(params: Params, parts: dict[str, dict[str, Any]]) -> Params:
     commits = {
         source: f"hub:{split_source(source)[0]}@{part['commit']}" for source, part in parts.items() if part["commit"]
     }
-    return check(_replaced(params.model_dump(mode="json", by_alias=True), commits)) if commits else params
+    return (
+        check(_replaced(params.model_dump(mode="json", by_alias=True, exclude_unset=True), commits))
+        if commits
+        else params
+    )
 
 
 def _replaced(data: Any, values: dict[str, str]) -> Any:

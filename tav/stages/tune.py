@@ -7,10 +7,11 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, write_json
 from tav.params import Params, Tune, told
+from tav.settings import settings_of
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tav.model.latents import Moments
+    from tav.model.pretrained import BaseIdentity
     from tav.model.tuning import Step, TuneSettings
 
 CHECKPOINTS = Path("checkpoints")
@@ -40,6 +42,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     from tav.model.tuning import tune
 
     pipe = open_base(params, seed=settings.seed)
+    origin = _origin(params, key, caption, len(frames))  # known before the first step
     savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
@@ -55,7 +58,23 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             steps.append(step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
-    _write(params, key, samples, caption, of_model, steps)
+    _write(params, key, samples, origin, of_model, steps)
+
+
+class Origin(NamedTuple):
+    """What the tuned weights come from. It goes into the header of their file."""
+
+    base: "BaseIdentity"
+    header: dict[str, str]
+
+
+def _origin(params: Params, key: str, caption: str, num_frames: int) -> Origin:
+    from tav.model.pretrained import identity
+
+    base, settings = params.base, settings_of(params, "tune", key) | {"num_frames": num_frames}
+    header = {"prompt": caption, "settings": json.dumps(settings, ensure_ascii=False)}
+    with told():
+        return Origin(identity(base.place, base.revision, loras=base.fused), header)
 
 
 class Samples:
@@ -112,19 +131,18 @@ class Samples:
 
 
 def _write(
-    params: Params, key: str, samples: Samples, caption: str, of_model: "TuneSettings", steps: "list[Step]"
+    params: Params, key: str, samples: Samples, origin: Origin, of_model: "TuneSettings", steps: "list[Step]"
 ) -> None:
-    from tav.model.pretrained import identity
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
 
-    settings, base, unet = params.tune_of(key), params.base, samples.pipe.unet
+    settings, unet = params.tune_of(key), samples.pipe.unet
     save_tuned_weights(
         unet,
         artifact("tune", key, "weights.safetensors"),
-        base=identity(base.place, base.revision, loras=base.fused),
+        base=origin.base,
         dtype=DTYPES[settings.save_precision],
-        metadata={"prompt": caption},
+        metadata=origin.header,
     )
     with atomic(artifact("tune", key, "loss.csv")) as fresh, fresh.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, COLUMNS, extrasaction="ignore")

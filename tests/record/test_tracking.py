@@ -211,5 +211,5 @@ print(record(load())); sys.exit("mlflow" in sys.modules or "torch" in sys.module
 
 def test_a_folder_has_the_hash_that_dvc_gives_it(made: Path) -> None:
     lock = (made / "dvc.lock").read_text()
-    for path in ("sd", "car.mp4", "artifacts/edit/car--panda/frames"):
+    for path in ("models", "car.mp4", "artifacts/edit/car--panda/frames"):
         assert f"path: {path}\n      hash: md5\n      md5: {md5_of(made / path)}\n" in lock

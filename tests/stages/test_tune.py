@@ -39,6 +39,8 @@ def test_writes_weights_losses_and_facts(data: dict[str, Any], params: Params, m
     with safe_open(WEIGHTS, "pt") as file:
         header = file.metadata()
     assert header["prompt"] == "a cat running"
+    settings = json.loads(header["settings"])
+    assert (settings["sections"]["tune"]["steps"], settings["num_frames"], settings["stage"]) == (4, 4, "tune")
     assert header["base_name"] == str(models / "stable-diffusion")
     assert json.loads(Path("artifacts/tune/cat/samples/prompts.json").read_text()) == []
     assert list(Path("checkpoints/cat").glob("*.safetensors"))  # until the guard has said that the results count
