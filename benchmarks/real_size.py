@@ -188,7 +188,7 @@ def invert_and_edit(pipe: Any, video: np.ndarray, prompts: Prompts, steps: int) 
     """All that comes after loading: VAE, DDIM inversion, guided sampling, VAE."""
     latents = encode_moments(pipe.vae, video).mean
     network, schedule = Network(pipe.unet), Schedule.of(pipe.scheduler, steps)
-    inverted = ddim_invert(prompted(network, prompts), schedule, latents).at(steps)
+    inverted = ddim_invert(prompted(network, prompts), schedule, latents).at(steps).to(latents.device)
     return decode(pipe.vae, ddim_sample(guided(network, prompts, prompts, 12.5), schedule, inverted))
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tav.params import Attention, Compute, Edit, Invert, Params, told
+from tav.params import Attention, Compute, Edit, Invert, Params, Window, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tav.model.ddim import AfterStep, OnStep, Trajectory
+    from tav.model.denoiser import Denoiser
     from tav.model.prompts import Prompts
     from tav.model.source_branch import SourceBranch
     from tav.model.tune_settings import TuneSettings
@@ -153,7 +154,8 @@ def invert_video(
     from tav.model.denoiser import Network, prompted
     from tav.model.edit_friendly import edit_friendly_invert
 
-    denoise, schedule = prompted(Network(pipe.unet), source), Schedule.of(pipe.scheduler, settings.num_inference_steps)
+    denoise = in_windows(prompted(Network(pipe.unet), source), settings.window)
+    schedule = Schedule.of(pipe.scheduler, settings.num_inference_steps)
     if settings.method == "edit_friendly":
         return edit_friendly_invert(denoise, schedule, latents, seed=settings.seed, on_step=on_step)
     return ddim_invert(denoise, schedule, latents, refine=settings.refine, on_step=on_step)
@@ -166,6 +168,12 @@ class Said(NamedTuple):
     prompt: str
     source: "Prompts"
     """The caption, encoded."""
+
+
+def in_windows(denoise: "Denoiser", window: Window | None) -> "Denoiser":
+    from tav.model.windows import windowed
+
+    return denoise if window is None else windowed(denoise, window.frames, window.overlap)
 
 
 def sample_edit(
@@ -219,7 +227,9 @@ def sample_edit(
         if mask is not None:
             after.append(source_outside(mask, inverted))
         start_at, then = latents.to(pipe.device), in_turn(after)
-        return ddim_sample(denoise, schedule, start_at, noises=noises, after_step=then, on_step=on_step)
+        return ddim_sample(
+            in_windows(denoise, settings.window), schedule, start_at, noises=noises, after_step=then, on_step=on_step
+        )
 
 
 @contextmanager

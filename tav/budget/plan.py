@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tav.params import Params, UserError, told
+from tav.params import Params, UserError, Window, told
 
 if TYPE_CHECKING:
     from tav.budget.expectation import Expectation
@@ -117,12 +117,13 @@ def expect(
     from tav.budget.expectation import expect_sampling, expect_tuning
     from tav.from_params import dtype_of, tuning_settings
 
+    num_frames = frames_at_once(params, work)
     if work.stage == "tune":
         settings = tuning_settings(params, work.key, on.device, savings.gradient_checkpointing, savings.adam8bit)
-        return expect_tuning(pipe, work.num_frames, work.size, settings, speed=speed)
+        return expect_tuning(pipe, num_frames, work.size, settings, speed=speed)
     return expect_sampling(
         pipe,
-        work.num_frames,
+        num_frames,
         work.size,
         dtype_of(params.compute, on.device),
         guided=work.guided,
@@ -136,6 +137,19 @@ def edit_work(params: Params, key: str, num_frames: int, size: tuple[int, int]) 
     """Of an edit, as its settings have it."""
     settings = params.edit_of(key)
     return Work("edit", key, num_frames, size, settings.guidance_scale != 1, settings.attention is not None)
+
+
+def frames_at_once(params: Params, work: Work) -> int:
+    """How many frames the network sees in a call: with frame 0 in front, where there are several windows."""
+    if work.stage == "tune":
+        return min(work.num_frames, params.tune_of(work.key).window_frames or work.num_frames)
+    window = window_of(params, work)
+    return work.num_frames if window is None or work.num_frames <= window.frames else window.frames + 1
+
+
+def window_of(params: Params, work: Work) -> Window | None:
+    """Of an inversion or an edit."""
+    return params.invert.window if work.stage == "invert" else params.edit_of(work.key).window
 
 
 def announce(params: Params, work: Work, pipe: Any) -> Savings:

@@ -1,15 +1,17 @@
 """`tav plan`: what each stage that runs the network will take, as a table on the screen."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine
-from tav.params import Params, told
+from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine, window_of
+from tav.params import Extract, Params, told
 
 if TYPE_CHECKING:
     from tav.budget.expectation import Expectation
+    from tav.video import VideoInfo
 
 
 def print_plan(params: Params) -> None:
@@ -53,10 +55,11 @@ def print_plan(params: Params) -> None:
 
 
 def _own(params: Params, work: Work) -> str:
-    """A video's own settings that change what its tuning is expected to take."""
+    """Settings of its own that change what a stage is expected to take."""
     if work.stage != "tune":
-        return ""
-    return str(params.tune_of(work.key).model_dump(include={"gradient_checkpointing", "official_checkpointing"}))
+        return str(window_of(params, work))
+    own = {"gradient_checkpointing", "official_checkpointing", "window_frames"}
+    return str(params.tune_of(work.key).model_dump(include=own))
 
 
 def works(params: Params) -> Iterator[Work]:
@@ -66,11 +69,19 @@ def works(params: Params) -> Iterator[Work]:
     for key, video in params.videos.items():
         extract, info = params.extract_of(key), probe(Path(video.path))
         size = fitted_size(info.width, info.height, extract.size)
-        yield Work("tune", key, extract.num_frames, size)
-        yield Work("invert", key, extract.num_frames, size)
+        num_frames = extract.num_frames or _all_frames(extract, info)
+        yield Work("tune", key, num_frames, size)
+        yield Work("invert", key, num_frames, size)
         for name, edit in params.edits.items():
             if edit.video == key:
-                yield edit_work(params, name, extract.num_frames, size)
+                yield edit_work(params, name, num_frames, size)
+
+
+def _all_frames(extract: Extract, info: "VideoInfo") -> int:
+    """How many frames of a video there are from `start` on, at the rate asked for; about."""
+    later = (info.num_frames or 1) - extract.start * info.fps
+    step = info.fps / extract.fps if extract.fps else extract.stride or 1
+    return max(1, math.ceil(later / step))
 
 
 def seconds(params: Params, work: Work, expected: "Expectation") -> float:
@@ -78,9 +89,18 @@ def seconds(params: Params, work: Work, expected: "Expectation") -> float:
     steps, vae = params.invert.num_inference_steps, expected.frame_seconds * work.num_frames
     if work.stage == "tune":
         return params.tune_of(work.key).steps * expected.step_seconds + vae
+    step = windows(params, work) * expected.step_seconds
     if work.stage == "invert":  # there, back, and back from half way
-        return (2.5 + params.invert.refine) * steps * expected.step_seconds + 3 * vae
-    return params.edit_of(work.key).strength * steps * expected.step_seconds + vae
+        return (2.5 + params.invert.refine) * steps * step + 3 * vae
+    return params.edit_of(work.key).strength * steps * step + vae
+
+
+def windows(params: Params, work: Work) -> int:
+    """How many an inversion or an edit takes for a step."""
+    from tav.model.windows import windows_of
+
+    window = window_of(params, work)
+    return 1 if window is None else len(windows_of(work.num_frames, window.frames, window.overlap))
 
 
 def _clock(seconds: float) -> str:

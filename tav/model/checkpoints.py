@@ -43,7 +43,7 @@ class Run:
     """Names of the parameters that have had a gradient other than zero."""
 
 
-UNSAID = {"self_attention": "sparse-causal", "temporal": True}
+UNSAID = {"self_attention": "sparse-causal", "temporal": True, "window_frames": None, "windows": "one"}
 """Settings that came later, with what was so before: a run of that time goes on."""
 
 
@@ -53,8 +53,8 @@ def fingerprint(settings: Any, tensors: Iterable[Tensor]) -> str:
     Gradient checkpointing is not in it: a run that ran out of memory goes on with it.
     """
     free = {"checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
-    made_of = {entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in free}
-    made_of = {name: value for name, value in made_of.items() if UNSAID.get(name) != value}
+    values = {entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in free}
+    made_of = {name: value for name, value in values.items() if (name, value) not in UNSAID.items()}
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -56,7 +56,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A video's latents on their way from clean to noise, as inversion found them."""
+    """A video's latents on their way from clean to noise, as inversion found them. In the computer's memory."""
 
     latents: Tensor
     """float32, (n + 1) (b f) c h w: the clean ones, then those after each of the inversion's n steps."""
@@ -122,20 +122,22 @@ def ddim_invert(
     Raises:
         FloatingPointError: they are not finite.
     """
-    passed = [latents.float()]
+    reached = latents.float()
+    passed = torch.empty(len(schedule) + 1, *latents.shape)
+    passed[0] = reached
     for index in reversed(range(len(schedule))):
         step = DiffusionStep(schedule.timesteps[index], index, len(schedule))
-        prediction = denoise(passed[-1], step)
+        before, prediction = reached, denoise(reached, step)
         alpha, noisier = schedule.alphas[index + 1], schedule.alphas[index]
-        reached = ddim_step(passed[-1], prediction, alpha, noisier, schedule.prediction_type)
+        reached = ddim_step(before, prediction, alpha, noisier, schedule.prediction_type)
         for _ in range(refine):
             _, noise = clean_and_noise(reached, denoise(reached, step), noisier, schedule.prediction_type)
-            reached = ddim_step(passed[-1], noise, alpha, noisier, "epsilon")
-        passed.append(reached)
+            reached = ddim_step(before, noise, alpha, noisier, "epsilon")
+        passed[len(schedule) - index] = reached
         if on_step is not None:
             on_step(len(schedule) - index, len(schedule))
-    check_finite(passed[-1])
-    return Trajectory(torch.stack(passed))
+    check_finite(reached)
+    return Trajectory(passed)
 
 
 @torch.no_grad()

@@ -28,20 +28,20 @@ def edit_friendly_invert(
         FloatingPointError: they are not finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    passed: list[Tensor] = [latents.float()]
-    noises: list[Tensor] = []
+    clean = wanted = latents.float()
+    passed, noises = torch.empty(len(schedule) + 1, *clean.shape), torch.empty(len(schedule), *clean.shape)
+    passed[0] = clean
     for index in reversed(range(len(schedule))):
         fresh = torch.randn(latents.shape, generator=generator).to(latents.device)
         alpha, cleaner = schedule.alphas[index], schedule.alphas[index + 1]
-        noisy, nothing = add_noise(passed[0], fresh, alpha), torch.zeros_like(fresh)
-        if not noises:
-            noises.append(nothing)
-        else:
+        noisy, missing = add_noise(clean, fresh, alpha), torch.zeros_like(fresh)
+        if index < len(schedule) - 1:
             prediction = denoise(noisy, DiffusionStep(schedule.timesteps[index], index, len(schedule)))
-            reached = ddim_step(noisy, prediction, alpha, cleaner, schedule.prediction_type, nothing)
-            noises.append((passed[-1] - reached) / ddpm_sigma(alpha, cleaner))
-        passed.append(noisy)
+            reached = ddim_step(noisy, prediction, alpha, cleaner, schedule.prediction_type, missing)
+            missing = (wanted - reached) / ddpm_sigma(alpha, cleaner)
+        done = len(schedule) - index
+        passed[done], noises[done - 1], wanted = noisy, missing, noisy
         if on_step is not None:
-            on_step(len(noises), len(schedule))
+            on_step(done, len(schedule))
     check_finite(noises[-1])
-    return Trajectory(torch.stack(passed), torch.stack(noises))
+    return Trajectory(passed, noises)

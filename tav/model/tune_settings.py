@@ -15,6 +15,10 @@ class TuneSettings:
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up. Linear and cosine fall towards 0, which the step after the last would have."""
     warmup_steps: int = 0
+    window_frames: int | None = None
+    """Frames that a step sees of a longer video. None: all."""
+    windows: Literal["one", "all"] = "one"
+    """one: the first frames. all: others in each step, drawn at random."""
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8

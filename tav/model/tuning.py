@@ -74,7 +74,8 @@ def tune(
     run = start_run(parameters, settings, device)
     starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), mark_of(unet)]
     mark = fingerprint(settings, [*starts_from, *_base_marks(unet, scheduler)])
-    if len(moments.mean) == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
+    seen = min(len(moments.mean), settings.window_frames or len(moments.mean))
+    if seen == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
     on_weights(mark, 0)
     if checkpoint_dir:
@@ -84,7 +85,8 @@ def tune(
     yield from (replace(step, replayed=True) for step in run.history)
     for number in range(len(run.history) + 1, settings.steps + 1):
         began = time.perf_counter()
-        latents, noise, timestep = draw(scheduler, moments, run.generator)
+        window = window_of(moments, settings, run.generator)
+        latents, noise, timestep = draw(scheduler, window, run.generator)
         loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts)
         grad_norm = update(run, number, loss, settings)
         lr = run.optimizer.param_groups[0]["lr"]
@@ -140,6 +142,16 @@ def _adamw_8bit() -> Any:
     from bitsandbytes.optim import AdamW8bit
 
     return AdamW8bit
+
+
+def window_of(moments: Moments, settings: TuneSettings, generator: torch.Generator) -> Moments:
+    """The frames that a step sees."""
+    length, start = settings.window_frames, 0
+    if length is None or length >= len(moments.mean):
+        return moments
+    if settings.windows == "all":
+        start = int(torch.randint(len(moments.mean) - length + 1, (1,), generator=generator))
+    return Moments(moments.mean[start : start + length], moments.std[start : start + length])
 
 
 def draw(scheduler: Any, moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,6 +27,7 @@ from tav.params.sections import Model as Model
 from tav.params.sections import Reader as Reader
 from tav.params.sections import Section as Section
 from tav.params.sections import Tune as Tune
+from tav.params.sections import Window as Window
 from tav.params.sources import split_source as split_source
 from tav.params.where import Attention as Attention
 from tav.params.where import Mask as Mask

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tav.params.sections import Model, Section, Text, Words
+from tav.params.sections import Model, Section, Text, Window, Words
 from tav.params.where import Attention, Mask, Share
 
 Kind = Literal["canny", "lineart", "scribble", "luma", "tile", "blur", "depth", "pose"]
@@ -83,6 +83,8 @@ class Edit(Section):
     """inversion: the video's inverted latents. noise: pure noise, below strength 1 added to the video (SDEdit)."""
     output_size: Literal["source", "model"] = "source"
     """Of the edited video: the source's width and height, or the model's."""
+    window: Window | None = None
+    """null: all frames at once. See also `invert.window`."""
     controls: tuple[Control, ...] = Field(default=(), strict=False)
     """ControlNets and T2I-Adapters that hold the video to its edges, its depth and so on. All of them at once."""
     mask: Mask | None = None

@@ -46,6 +46,7 @@ class VideoEdit(Section):
     strength: float | None = None
     start_from: str | None = Field(default=None, alias="from")
     output_size: str | None = None
+    window: dict[str, Any] | None = None
     controls: list[Any] | None = None
     mask: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None

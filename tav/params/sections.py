@@ -118,8 +118,8 @@ class Compute(Section):
 class Extract(Section):
     """Which frames of a video are taken, and at what size."""
 
-    num_frames: Annotated[int, Field(ge=1, le=1024)] = 8
-    """How many frames of the video are tuned on and edited."""
+    num_frames: Annotated[int, Field(ge=1, le=100_000)] | None = 8
+    """How many frames of the video are tuned on and edited. null: all from `start` on."""
     start: Annotated[float, Field(ge=0)] = 0.0
     """Seconds into the source."""
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
@@ -162,6 +162,10 @@ class Tune(Section):
     """How the rates go on after the warm-up. linear and cosine end at zero."""
     warmup_steps: Annotated[int, Field(ge=0)] = TuneSettings.warmup_steps
     """Steps in which the rates rise from zero. Fewer than `steps`."""
+    window_frames: Annotated[int, Field(ge=1)] | None = TuneSettings.window_frames
+    """Frames that a step sees. null: the whole video."""
+    windows: Literal["one", "all"] = TuneSettings.windows
+    """Where it has `window_frames`: one, the video's first; all: another, drawn at random, in each step."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = TuneSettings.weight_decay
     """AdamW's."""
     max_grad_norm: Annotated[float, Field(gt=0)] = TuneSettings.max_grad_norm
@@ -193,6 +197,21 @@ class Tune(Section):
         return self
 
 
+class Window(Section):
+    """A long video is worked on in windows that overlap, in the memory that a window takes."""
+
+    frames: Positive
+    """Of a window. Frame 0 comes on top."""
+    overlap: Annotated[int, Field(ge=0)]
+    """Frames that a window has in common with the next."""
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> Self:
+        if self.overlap >= self.frames:
+            raise ValueError(f"overlap ({self.overlap}) must be less than frames ({self.frames})")
+        return self
+
+
 class Invert(Section):
     """How a video's latents are led back to noise."""
 
@@ -207,6 +226,8 @@ class Invert(Section):
     time. 0 as in the paper."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 33
     """Of the noise that edit_friendly starts from."""
+    window: Window | None = None
+    """null: all frames at once."""
 
     @model_validator(mode="after")
     def _only_ddim_is_refined(self) -> Self:

@@ -38,12 +38,12 @@ def pick(path: Path, info: VideoInfo, extract: Extract) -> Iterator[Shown]:
     ):
         number += 1
         yield shown
-    if number < extract.num_frames:
+    if number < (extract.num_frames or 1):
         rate = f"{extract.fps:g} a second" if extract.fps else f"with a stride of {extract.stride or 1}"
         length = f" ({info.duration:.2f} s)" if info.duration else ""
         raise UserError(
             f"{path} is too short: it has {info.num_frames} frames at {info.fps:.4g} a second{length}. "
-            f"Of {extract.num_frames} frames from {extract.start:g} s on, {rate}, {number} are there: "
+            f"Of {extract.num_frames or 'all'} frames from {extract.start:g} s on, {rate}, {number} are there: "
             "set a smaller extract.num_frames, start or stride, or a higher fps"
         )
 
@@ -62,7 +62,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     for shown in pick(path, info, extract):
         picked.append(Picked(shown.index, shown.time))
         frames.append(resize(shown.picture()[None], *size, extract.fit))
-        on_progress(Progress(len(frames), extract.num_frames))
+        on_progress(Progress(len(frames), extract.num_frames or max(len(frames), info.num_frames or 0)))
     fps = cadence(picked, info.fps, fps=extract.fps, stride=extract.stride)
     span = covered(picked, fps)
     source = {

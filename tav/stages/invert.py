@@ -14,7 +14,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
 
-    from tav.from_params import invert_video, open_base
+    from tav.from_params import in_windows, invert_video, open_base
     from tav.metrics import psnr
     from tav.model.ddim import Schedule, ddim_sample
     from tav.model.denoiser import Network, prompted
@@ -28,13 +28,14 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inverted = invert_video(
         pipe, settings, latents, source, on_step=lambda done, total: on_progress(Progress(done, 2 * total))
     )
-    denoise, schedule = prompted(Network(pipe.unet), source), Schedule.of(pipe.scheduler, inverted.steps)
+    denoise = in_windows(prompted(Network(pipe.unet), source), settings.window)
+    schedule = Schedule.of(pipe.scheduler, inverted.steps)
     late = schedule.from_step(len(schedule) // 2)  # as an edit of strength 0.5 starts
-    from_half = ddim_sample(denoise, late, inverted.at(len(late)), noises=inverted.noises)
+    from_half = ddim_sample(denoise, late, inverted.at(len(late)).to(pipe.device), noises=inverted.noises)
     from_noise = ddim_sample(
         denoise,
         schedule,
-        inverted.at(len(schedule)),
+        inverted.at(len(schedule)).to(pipe.device),
         noises=inverted.noises,
         on_step=lambda done, total: on_progress(Progress(total + done, 2 * total)),
     )

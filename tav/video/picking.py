@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 from tav.params import UserError
@@ -30,12 +30,12 @@ def pick_frames(
     shown: Iterable[P],
     source_fps: float,
     *,
-    num_frames: int,
+    num_frames: int | None,
     start: float = 0.0,
     fps: float | None = None,
     stride: int | None = None,
 ) -> Iterator[P]:
-    """The frames to take, in order. Fewer than `num_frames` where the source ends before.
+    """The frames to take, in order. Fewer than `num_frames` where the source ends before; None takes all there are.
 
     shown: the source's frames from its first on, read once and only as far as needed.
     start: seconds; the first frame from it on, give or take half a frame, is the first.
@@ -46,10 +46,10 @@ def pick_frames(
     if fps is None:
         later = (frame for frame in shown if frame.time >= start - 0.5 / source_fps)
         step = stride or 1
-        return islice(later, 0, (num_frames - 1) * step + 1, step)
+        return islice(later, 0, None if num_frames is None else (num_frames - 1) * step + 1, step)
     if fps > source_fps * 1.01:  # 30 of 29.97 is fine
         raise UserError(f"fps {fps:g} is more than the video has ({source_fps:.4g}): give at most that, or a stride")
-    wanted = (start + k / fps for k in range(num_frames))
+    wanted = (start + k / fps for k in (count() if num_frames is None else range(num_frames)))
     return _nearest(iter(shown), wanted, tail=0.5 / source_fps)
 
 

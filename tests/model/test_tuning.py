@@ -19,6 +19,7 @@ from tav.model.tuning import (
     trainable_parameters,
     tune,
     update,
+    window_of,
 )
 
 
@@ -42,6 +43,27 @@ def test_learns_the_video_and_nothing_but_the_tuned_tensors(either_folder, momen
     assert error(unet, scheduler, moments, prompt_embeds) < 0.97 * at_first
     changed = {name for name, tensor in unet.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == tuned_parameters(unet).keys()
+
+
+def test_a_step_sees_a_window_of_a_longer_video(sd_folder, moments, prompt_embeds):
+    """The first frames, or others in each step; no number is drawn where there is no choice."""
+
+    def starts(**windows):
+        settings = dataclasses.replace(SETTINGS, **windows)
+        generator = torch.Generator().manual_seed(0)
+        seen = [window_of(moments, settings, generator) for _ in range(20)]
+        untouched = torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())
+        places = {next(i for i in range(3) if torch.equal(moments.std[i], window.std[0])) for window in seen}
+        return places, {len(window.mean) for window in seen}, untouched
+
+    assert starts() == ({0}, {3}, True)
+    assert starts(window_frames=3, windows="all") == ({0}, {3}, True)
+    assert starts(window_frames=2) == ({0}, {2}, True)
+    assert starts(window_frames=2, windows="all") == ({0, 1}, {2}, False)
+    settings = dataclasses.replace(SETTINGS, steps=2, window_frames=2, windows="all")
+    unet, scheduler = fresh(sd_folder)
+    assert all(math.isfinite(step.loss) for step in tune(unet, scheduler, moments, prompt_embeds, settings))
+    assert unet.conv_norm_out.num_frames == 2
 
 
 def test_same_seed_same_weights(sd_folder, moments, prompt_embeds):

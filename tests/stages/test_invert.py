@@ -32,13 +32,15 @@ def test_keeps_every_step_and_comes_back(data: dict[str, Any], tuned: Params) ->
     assert [p.done for p in seen] == list(range(1, 21))
 
 
-@pytest.mark.parametrize("method", [{"method": "edit_friendly", "seed": 5}, {"refine": 3}])
+@pytest.mark.parametrize(
+    "method", [{"method": "edit_friendly", "seed": 5}, {"refine": 3, "window": {"frames": 3, "overlap": 2}}]
+)
 def test_other_inversions_come_back_and_are_edited_from(
     data: dict[str, Any], tuned: Params, method: dict[str, Any]
 ) -> None:
     """An edit that asks for the source, unguided, shows the source: the noises of the inversion reach it."""
     data["invert"] |= {"num_inference_steps": 4, "prompt": "a cat", **method}
-    data["edit"] |= {"guidance_scale": 1.0, "strength": 0.75}
+    data["edit"] |= {"guidance_scale": 1.0, "strength": 0.75, "window": method.get("window")}
     key = next(iter(data["edits"]))
     data["edits"][key] |= {"prompt": "a cat"}
     invert.run(check(data), "cat", ignore)

@@ -32,6 +32,12 @@ def test_stride() -> None:
     assert indices(times, NTSC, num_frames=24, stride=4) == list(range(0, 91, 4))  # 23: one too few
 
 
+def test_all_from_the_start_on() -> None:
+    assert indices(constant(10, 25), 25, num_frames=None) == list(range(10))
+    assert indices(constant(10, 25), 25, num_frames=None, start=0.08, stride=3) == [2, 5, 8]
+    assert indices(constant(50, 25), 25, num_frames=None, start=1.0, fps=5) == [25, 30, 35, 40, 45]
+
+
 def test_reads_no_more_times_than_needed() -> None:
     def endless():
         i = 0
