@@ -23,6 +23,7 @@ from tav import params as parameters
 from tav.commands.ablate import BASELINES, SDEDIT_STRENGTH, VARIANTS, Variant
 from tav.comparison import mean_of
 from tav.from_params import sample_edit
+from tav.measuring.clip import image_features, load_clip, text_features
 from tav.metrics import frame_consistency, motion_alignment, textual_alignment
 from tav.model.baselines import Asked, edit_frames
 from tav.model.ddim import Schedule, Trajectory, ddim_invert
@@ -33,7 +34,6 @@ from tav.model.pretrained import load_pipeline
 from tav.model.prompts import encode_prompts
 from tav.model.tuning import TuneSettings, tune
 from tav.params import Edit, Params
-from tav.stages.evaluate import image_features, load_clip, text_features
 
 ALL = (Variant("tune-a-video", "the method"), *VARIANTS, *BASELINES)
 COLUMNS = {  # name of a figure -> heading, how it is written

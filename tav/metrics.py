@@ -39,6 +39,28 @@ def consecutive_consistency(image_features: torch.Tensor) -> float:
     return float((unit[:-1] * unit[1:]).sum(-1).mean())
 
 
+def positive_consistency(image_features: torch.Tensor) -> float:
+    """Mean over consecutive frames of max(0, cosine), in [0, 1].
+
+    V2VBench's semantic consistency with CLIP's pooled features (clip_consistency.py, lines 53-65), and its object
+    consistency with DINOv2's (dino_consistency.py). image_features: (f d), f >= 2. Raises ValueError.
+    """
+    unit = _unit(_several(image_features))
+    return float((unit[:-1] * unit[1:]).sum(-1).clamp(min=0).mean())
+
+
+def structure_distance(keys: torch.Tensor, source_keys: torch.Tensor) -> float:
+    """Mean squared difference of two frames' self-similarities, over frames; 0 is the same layout, whatever the look.
+
+    The self-similarity is the cosine of each token's key with each other's, of DINO's last layer (Tumanyan et al.
+    2022, equation 3; PIE-Bench's structure distance). keys, source_keys: (f n d), of one shape. Raises ValueError.
+    """
+    if keys.shape != source_keys.shape:
+        raise ValueError(f"expected keys of one shape, got {tuple(keys.shape)} and {tuple(source_keys.shape)}")
+    ours, theirs = (unit @ unit.mT for unit in (_unit(keys), _unit(source_keys)))
+    return float((ours - theirs).square().mean())
+
+
 def textual_alignment(image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: float) -> float:
     """Mean over frames of exp(logit_scale) * cosine(frame, prompt) (run_eval.py, lines 15-23).
 
@@ -69,6 +91,28 @@ def motion_alignment(frames: np.ndarray, source_frames: np.ndarray) -> float:
     return -end_point_error / scale
 
 
+def warping_error(frames: np.ndarray, source_frames: np.ndarray) -> float:
+    """Mean squared difference of each frame and the next, led back by the source's motion; 0 is no flicker.
+
+    Values in [0, 1], over the pixels that both source frames show (Lai et al. 2018, section 4.2): forward and backward
+    flow agree there (Sundaram et al. 2010, equation 5). With OpenCV's DIS flow in the place of FlowNet2; enlarged as
+    for `motion_alignment`. frames, source_frames: uint8 (f h w 3), of one shape, f >= 2. Raises ValueError.
+    """
+    if frames.shape != source_frames.shape:
+        raise ValueError(f"edit and source must have one shape, got {frames.shape} and {source_frames.shape}")
+    import cv2
+
+    scale: int = max(1, math.ceil(FLOW_SIDE / min(frames.shape[1:3])))
+    forward, backward = (_optical_flow(f, scale) for f in (_several(source_frames), source_frames[::-1]))
+    large = [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for f in frames]
+    errors = []
+    for i, flow in enumerate(forward):
+        seen = _seen_in_both(flow, backward[-1 - i])
+        difference = (_led_back(large[i + 1], flow).astype(np.float32) - large[i]) / 255
+        errors.append(float(np.square(difference)[seen].mean()) if seen.any() else 0.0)
+    return float(np.mean(errors))
+
+
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB, over all values at once; infinite where a and b are equal.
 
@@ -90,6 +134,23 @@ def _optical_flow(frames: np.ndarray, scale: int) -> np.ndarray:
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in _several(frames)]
     grey = [cv2.resize(g, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for g in grey]
     return np.stack([dis.calc(now, then, None) for now, then in pairwise(grey)])
+
+
+def _led_back(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """An image, or a flow, taken from where the flow (h w 2) leads: at each pixel x, its value at x + flow(x)."""
+    import cv2
+
+    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
+    return np.asarray(
+        cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+    )
+
+
+def _seen_in_both(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """Where there and back leads to the same pixel: bool (h w)."""
+    back = _led_back(backward, forward)
+    apart = np.square(forward + back).sum(-1)
+    return np.asarray(apart < 0.01 * (np.square(forward).sum(-1) + np.square(back).sum(-1)) + 0.5)
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

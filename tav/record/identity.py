@@ -78,6 +78,9 @@ UNSAID: dict[str, Any] = {
     "condition.pose": None,
     "condition.person": None,
     "evaluate.pick_score": None,
+    "evaluate.dino": None,
+    "evaluate.aesthetic": None,
+    "evaluate.metrics": [],
 }
 """Of each knob the one value that an identity doesn't name. No line is ever changed, or rows lose their identity:
 these are not defaults. A new knob gets a line with the value that says what was so before it came, so that what was

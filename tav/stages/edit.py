@@ -98,7 +98,7 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
     facts |= {"device": device, "precision": precision_of(params.compute, device)}
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
-    _write(key, frames, source, source_frames, audio, facts)
+    _write(key, frames, source, source_frames, None, audio, facts)
 
 
 def _write(

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tiny import moving_square, tiny_blip2, tiny_clip
 
 from tav import params
 from tav.artifacts import artifact, read_json, write_frames, write_json
+from tav.measuring import clip as clips_of
 from tav.metric_table import METRICS
 from tav.metrics import frame_consistency, motion_alignment, textual_alignment
 from tav.params import UserError
@@ -82,8 +84,8 @@ def test_metrics_of_edit_and_source(project, clips):
 
 
 def test_features_are_clips_own(project, clips):
-    clip = evaluate.load_clip(settings().evaluate.clip)
-    features, text = evaluate.image_features(clip, SOURCE), evaluate.text_features(clip, PROMPT)
+    clip = clips_of.load_clip(settings().evaluate.clip)
+    features, text = clips_of.image_features(clip, SOURCE), clips_of.text_features(clip, PROMPT)
     assert features.shape == (5, 16)
     assert text.shape == (16,)
     scale = clip.model.logit_scale.item()
@@ -94,7 +96,8 @@ def test_features_are_clips_own(project, clips):
 
 def test_batches_change_nothing(project, monkeypatch):
     whole = run()
-    monkeypatch.setattr(evaluate, "BATCH", 2)
+    monkeypatch.setattr(clips_of, "BATCH", 2)
+    shutil.rmtree(artifact(".measured"))
     for who, values in run().items():
         assert values == pytest.approx(whole[who], abs=1e-5)
 
@@ -103,8 +106,8 @@ def test_frames_are_made_480_first(project):
     """CLIP's own processor alone would crop a wide frame; 480x480 keeps all of it, out of aspect."""
     wide = np.zeros((2, 32, 96, 3), np.uint8)
     wide[1, :, :24] = wide[1, :, -24:] = 255  # differs only where a centre crop does not look
-    clip = evaluate.load_clip(settings().evaluate.clip)
-    first, second = evaluate.image_features(clip, wide)
+    clip = clips_of.load_clip(settings().evaluate.clip)
+    first, second = clips_of.image_features(clip, wide)
     assert (first - second).abs().max() > 1e-4
 
 
@@ -134,8 +137,8 @@ def test_one_frame_has_only_what_one_frame_can_have(project):
 
 
 def test_a_prompt_longer_than_clip_can_read(project, monkeypatch):
-    clip = evaluate.load_clip(settings().evaluate.clip)
-    assert torch.isfinite(evaluate.text_features(clip, "a dog " * 200)).all()
+    clip = clips_of.load_clip(settings().evaluate.clip)
+    assert torch.isfinite(clips_of.text_features(clip, "a dog " * 200)).all()
 
 
 def test_no_number_that_is_not_finite_is_written(project, clips, tmp_path):
@@ -164,8 +167,6 @@ def test_frames_of_another_extraction(project):
 
 
 def test_what_is_not_made_yet(project):
-    import shutil
-
     shutil.rmtree(artifact("edit", "v--dog"))
     with pytest.raises(UserError, match=r"no artifacts/edit/v--dog/frames: run `dvc repro`"):
         run()

@@ -1,0 +1,79 @@
+"""CLIP, and PickScore, which is one: features of frames and texts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tav.params import Model, UserError, told
+
+if TYPE_CHECKING:
+    import torch
+
+LOVEU_SIZE = (480, 480)
+"""Width and height of a frame before CLIP's own processor sees it (showlab/loveu-tgve-2023, run_eval.py, line 114)."""
+BATCH = 16
+"""Frames that go through CLIP at once."""
+
+
+class Clip(NamedTuple):
+    model: Any
+    processor: Any
+
+
+def load_clip(model: Model) -> Clip:
+    """A CLIPModel in float32 with its processor, on the device that `best_device` says. PickScore is one too.
+
+    Raises UserError: no such folder or hub id, not a CLIP, no safetensors.
+    """
+    if model.hub_id is None and not Path(model.name).is_dir():
+        raise UserError(f"no CLIP at {model.name}: no such folder; set its source under evaluate in params.yaml")
+    import torch
+    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
+    from transformers.utils.logging import disable_progress_bar
+
+    from tav.model.device import best_device
+
+    disable_progress_bar()
+    where = {"revision": model.revision, "local_files_only": model.hub_id is None}
+    try:
+        kind = CLIPConfig.get_config_dict(model.name, **where)[0].get("model_type")
+        if kind != "clip":
+            raise UserError(f"{model.name} is a model of type {kind!r}, where evaluate needs a CLIP ('clip')")
+        clip = CLIPModel.from_pretrained(model.name, dtype=torch.float32, use_safetensors=True, **where)
+        processor = CLIPProcessor.from_pretrained(model.name, **where)
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't load a CLIP from {model.name}: {' '.join(str(error).split())}") from None
+    with told():
+        return Clip(clip.eval().to(best_device()), processor)
+
+
+def image_features(
+    clip: Clip, frames: np.ndarray, *, size: tuple[int, int] | None = LOVEU_SIZE, pooled: bool = False
+) -> "torch.Tensor":
+    """Features (f d), float32, of frames uint8 (f h w 3).
+
+    size: width and height that frames are made first, as LOVEU-TGVE does; None: none. pooled: those of the vision
+    model, before the projection.
+    """
+    import torch
+    from PIL import Image
+
+    features = []
+    for start in range(0, len(frames), BATCH):
+        images = [Image.fromarray(frame) for frame in frames[start : start + BATCH]]
+        images = [image.resize(size) for image in images] if size else images
+        inputs = clip.processor(images=images, return_tensors="pt").to(clip.model.device)
+        with torch.inference_mode():
+            found = clip.model.vision_model(**inputs) if pooled else clip.model.get_image_features(**inputs)
+        features.append(found.pooler_output)
+    return torch.cat(features).cpu()
+
+
+def text_features(clip: Clip, text: str) -> "torch.Tensor":
+    """Projected features (d), float32. What a text has over CLIP's 77 tokens is cut off."""
+    import torch
+
+    inputs = clip.processor(text=[text], truncation=True, max_length=77, return_tensors="pt").to(clip.model.device)
+    with torch.inference_mode():
+        return clip.model.get_text_features(**inputs).pooler_output[0].cpu()  # type: ignore[no-any-return]
