@@ -34,12 +34,12 @@ def load_aesthetic(model: Model) -> Aesthetic:
     set_verbosity_error()  # it would tell that the layers aren't CLIP's
     where = {"revision": model.revision, "local_files_only": model.hub_id is None}
     try:
+        layers = _layers(model, where)
         clip = CLIPVisionModelWithProjection.from_pretrained(
             model.name, dtype=torch.float32, use_safetensors=True, **where
         )
         processor = CLIPImageProcessor.from_pretrained(model.name, **where)
-        layers = _layers(model, where)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"can't load an aesthetic predictor from {model.name}: {' '.join(str(error).split())}"
         ) from None

@@ -91,3 +91,10 @@ class Edit(Section):
     """Where the edit may change the video. null: everywhere."""
     attention: Attention | None = None
     """What it keeps of the video word by word (Prompt-to-Prompt). null: nothing."""
+
+    @model_validator(mode="after")
+    def _baselines_are_plain(self) -> Self:
+        parts = {"controls": self.controls, "mask": self.mask, "attention": self.attention}
+        if self.method != "tune-a-video" and (given := [name for name, part in parts.items() if part]):
+            raise ValueError(f"method {self.method} takes no {', '.join(given)}: those are tune-a-video's")
+        return self
