@@ -99,6 +99,7 @@ def run(targets: list[str], jobs: int | None = None, workers: str | None = None)
         return 0
     check_prefects_home()
     if workers:
+        os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")  # seconds; the fewest that Prefect takes
         from flows.remote.driver import on_workers
         from flows.remote.server import check_address
 

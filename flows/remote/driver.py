@@ -17,9 +17,11 @@ from flows.remote import page
 from flows.remote.gathering import Gathering
 from flows.remote.handing_out import hand_out
 from flows.remote.parts import is_tracked, shared, split
+from flows.remote.secret import hidden
 from flows.remote.server import DRIVER
 from flows.schedule import Schedule, this_machine
 from flows.supervisor import GRACE
+from tav.complaints import one_line
 from tav.params import UserError, load
 
 STOPPED = "cancelled: nothing of it runs any more"
@@ -30,10 +32,17 @@ def on_workers(targets: list[str] | None = None, on: str = "process") -> State[A
     """Make the targets and what they need, or everything: a part for each video on workers, the rest here.
 
     on: the kind of pool: process, docker or kubernetes. Ends as failed when a stage did: only what depends on it is
-    left out. Raises tav.params.UserError before it starts.
+    left out.
     """
+    try:
+        return _run(targets or (), on)
+    except UserError as error:
+        return Failed(message=f"error: {one_line(hidden(str(error)))}")  # not raised: a traceback helps nobody
+
+
+def _run(targets: Iterable[str], on: str) -> State[Any]:
     load()
-    stages = _read(targets or ())
+    stages = _read(targets)
     show_plan(stages)
     parts, here = split(stages)
     failed: dict[str, str] = {}

@@ -43,7 +43,10 @@ class Gathering:
         """Wait for all parts, and take in what each has made as it comes. False: the run was cancelled."""
         while not self._over():
             self._look()
-            self._take_in()
+            try:
+                self._take_in()
+            except UserError as error:  # git's or DVC's remote is away: the parts go on, and so do we
+                get_run_logger().warning("%s", error)
             show(self.runs)
             if cancelled():
                 self.cancel()

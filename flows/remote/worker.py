@@ -22,9 +22,12 @@ from flows.dag import Stage
 from flows.pipeline import may_try_again, run_all, run_child, state_of
 from flows.remote import lockfile
 from flows.remote.published import CHECKPOINTS, LOCK, Published, TakenOver
+from flows.remote.secret import hidden
 from flows.remote.workspace import within, worktree
 from flows.schedule import Schedule, Share, this_machine
 from flows.supervisor import GRACE
+from tav.complaints import one_line
+from tav.params import UserError
 
 FLOW = "tav-video"
 MINUTES = "TAV_CHECKPOINT_MINUTES"
@@ -37,10 +40,17 @@ MACHINE = "tav.machine"
 def video(rev: str, part: str, stages: list[str]) -> State[Any]:
     """Make stages of the snapshot refs/tav/<rev> in a worktree, and publish each as it ends.
 
-    What another worker has published of this part is not made again. Raises tav.params.UserError before it starts.
+    What another worker has published of this part is not made again.
     """
+    try:
+        return _run(rev, part, stages)
+    except UserError as error:
+        return Failed(message=f"error: {one_line(hidden(str(error)))}")  # not raised: a traceback helps nobody
+
+
+def _run(rev: str, part: str, stages: list[str]) -> State[Any]:
     attempt = _Attempt()
-    os.environ.setdefault("TAV_TRACKING", "off" if "MLFLOW_TRACKING_URI" not in os.environ else "on")
+    os.environ.setdefault("TAV_TRACKING", "on" if "MLFLOW_TRACKING_URI" in os.environ else "off")  # a store of all
     clone = Path.cwd()
     with worktree(clone, rev, part) as project, within(project):
         keeper = Keeper(Published(clone, rev, part), rev, stages)

@@ -12,6 +12,7 @@ from tav.recipe import number_of
 from tav.running.alone import alone
 from tav.running.aside import ASIDE, put_aside
 from tav.running.bar import bar
+from tav.running.gpu import alone_on_gpu
 from tav.running.guard import guard, inputs
 from tav.running.weights import parts_of, pinned
 from tav.settings import FILE, STAGES, settings_of
@@ -26,7 +27,7 @@ def run_stage(stage: str, key: str = "") -> None:
     Raises UserError: no project, no such key, the stage runs already, what it reads was changed while it ran.
     """
     name = f"{stage}@{key}" if key else stage
-    with alone(stage, key):
+    with alone(stage, key), alone_on_gpu(stage):
         if stage == "report" and (gone := put_aside(load())):
             print(f"put aside in {ASIDE}, as params.yaml has them no more: {', '.join(gone)}", flush=True)
         with guard(stage, key) as look:  # all that the stage reads it reads in here

@@ -1,11 +1,10 @@
-"""The real flow on a real temporary server: one server for all of this file."""
+"""The real flow on a real server."""
 
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -92,19 +91,6 @@ def test_each_stage_has_a_key_of_its_own_on_prefects_page() -> None:
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in keys), keys
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a temporary server. Ours as long as this file runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.setenv("DO_NOT_TRACK", "1")
-        from prefect.settings import PREFECT_API_URL
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=180):
-            yield PREFECT_API_URL.value()
-
-
 def tasks(flow_run: UUID) -> dict[str, tuple[str, int]]:
     """Of a flow run's tasks the name, the state and how often each was tried."""
     from prefect import get_client
@@ -171,14 +157,21 @@ def assert_logged(flow_run: UUID | None, words: str) -> None:
 @pytest.mark.parametrize("how", ["Ctrl-C", "cancelled"])
 def test_a_stopped_flow_leaves_nothing(fresh_project: Path, server: str, how: str) -> None:
     from prefect import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
+    from prefect.client.schemas.filters import (
+        FlowFilter,
+        FlowFilterName,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateName,
+    )
     from prefect.states import Cancelling
 
     Path("how/first.py").write_text("pathlib.Path(f'{name}.here').touch()\ntime.sleep(300)")
     with flow("first", PREFECT_API_URL=server) as process, get_client(sync_client=True) as client:
         wait_for(lambda: Path("first@a.here").exists() and Path("first@b.here").exists(), 120)
         running = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Running"])))
-        (run,) = client.read_flow_runs(flow_run_filter=running)
+        here = FlowFilter(name=FlowFilterName(any_=["tav"]))
+        (run,) = client.read_flow_runs(flow_filter=here, flow_run_filter=running)
         if how == "Ctrl-C":
             process.send_signal(signal.SIGINT)
         else:
