@@ -250,6 +250,15 @@ def worker(
 
 
 @app.command()
+def fetch_base() -> None:
+    """Fetch the models that params.yaml has from the hub into models/, for DVC to keep. Workers then need no hub."""
+    from tav.commands.fetch import fetch_models
+
+    for line in fetch_models():
+        print(line)
+
+
+@app.command()
 def plan() -> None:
     """Print what tuning and editing will take of memory and time. Runs nothing."""
     from tav.commands.plan import print_plan

@@ -75,6 +75,13 @@ def _files(fs: Any, place: str) -> list[str]:
     return []
 
 
+def names(key: str) -> set[str]:
+    """The whole files of `checkpoints/KEY`: those that are being written begin with a dot."""
+    folder = FOLDER / key
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {name.as_posix() for name in found if not any(part.startswith(".") for part in name.parts)}
+
+
 @contextmanager
 def _remote() -> Iterator[tuple[Any, str]]:
     """The file system of DVC's default remote, and the folder there."""
@@ -90,13 +97,11 @@ def _held(folder: Path) -> Iterator[dict[str, Path]]:
     """The whole files of a folder, as links: the tuning may delete its own meanwhile."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".tmp-") as place:
         held: dict[str, Path] = {}
-        for file in sorted(folder.rglob("*")):
-            name = file.relative_to(folder).as_posix()
-            if file.is_file() and not any(part.startswith(".") for part in Path(name).parts):
-                link = Path(place, str(len(held)))
-                with suppress(FileNotFoundError):
-                    os.link(file, link)
-                    held[name] = link
+        for name in sorted(names(folder.name)):
+            link = Path(place, str(len(held)))
+            with suppress(FileNotFoundError):
+                os.link(folder / name, link)
+                held[name] = link
         yield held
 
 

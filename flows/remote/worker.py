@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows import dag, process
 from flows.dag import Stage
 from flows.pipeline import may_try_again, run_all, run_child, state_of
-from flows.remote import lockfile
+from flows.remote import checkpoints, lockfile
 from flows.remote.published import CHECKPOINTS, LOCK, Published, TakenOver
 from flows.remote.secret import hidden
 from flows.remote.workspace import within, worktree
@@ -127,9 +127,9 @@ class Keeper:
         """Bring the newest checkpoints of a tuning to the remote, if there are any."""
         with self._lock:
             kept = self.published.checkpoints()
-            if any(Path("checkpoints", key).glob("*")):
+            if checkpoints.names(key) - kept.get(key, {}).keys():  # what lies there was not sent yet
                 told = self._child("save", key, json.dumps(kept.get(key, {})))
-                if told and json.loads(told) != kept.get(key):
+                if told:
                     self._publish({CHECKPOINTS: json.dumps({**kept, key: json.loads(told)})})
 
     def forget(self, key: str) -> None:
