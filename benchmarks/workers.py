@@ -107,7 +107,7 @@ def remote_address(kind: str, root: Path, stack: ExitStack) -> list[list[str]]:
 def server(root: Path, env: dict[str, str], stack: ExitStack) -> str:
     """The address of a Prefect server that answers."""
     port = free_port()
-    start(["prefect", "server", "start", "--no-ui", "--port", str(port)], root, env, stack)
+    start(["prefect", "server", "start", "--port", str(port)], root, env, stack)
     address = f"http://127.0.0.1:{port}/api"
     for _ in range(600):
         with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):

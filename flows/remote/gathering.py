@@ -1,9 +1,12 @@
 """What came of the parts: their entries into dvc.lock, their outputs from the remote, their refs away in the end."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,23 +41,41 @@ class Gathering:
         """Ref -> its commit whose entries we have."""
         self._made: set[str] = set()
         """The stages whose entries we have."""
+        self._stop = threading.Event()
+        """Set: a pull is to end."""
+        self._lock = threading.Lock()
 
     def wait(self, show: Callable[[dict[str, FlowRun]], None], cancelled: Callable[[], bool]) -> bool:
         """Wait for all parts, and take in what each has made as it comes. False: the run was cancelled."""
-        while not self._over():
-            self._look()
+        within_run = copy_context().run  # for its log
+        with ThreadPoolExecutor(1) as aside:  # a pull may take long, and a cancelled run is to end at once
+            taking: Future[None] | None = None
             try:
-                self._take_in()
-            except UserError as error:  # git's or DVC's remote is away: the parts go on, and so do we
-                get_run_logger().warning("%s", error)
-            show(self.runs)
-            if cancelled():
-                self.cancel()
-                return False
-            if not self._over():
-                time.sleep(POLL)
+                while not self._over():
+                    self._look()
+                    if taking is None or taking.done():
+                        self._tell(taking)
+                        taking = aside.submit(within_run, self._take_in)
+                    show(self.runs)
+                    if cancelled():
+                        self.cancel()
+                        return False
+                    if not self._over():
+                        time.sleep(POLL)
+            except BaseException:
+                self._stop.set()
+                raise
         self._take_in()
+        show(self.runs)
         return True
+
+    def _tell(self, taking: "Future[None] | None") -> None:
+        """Git's or DVC's remote is away: the parts go on, and so do we."""
+        problem = taking.exception() if taking else None
+        if problem is not None and not isinstance(problem, UserError):
+            raise problem
+        if problem is not None:
+            get_run_logger().warning("%s", problem)
 
     def failed(self) -> dict[str, str]:
         """Part -> why it did not end well."""
@@ -80,18 +101,19 @@ class Gathering:
                     self.runs[run.name] = run
 
     def _take_in(self) -> None:
-        """Put what was published since into dvc.lock, and bring its outputs here. The remote's turn comes again."""
-        new = {name: c for name, c in self._published().items() if self._taken.get(name) != c}
-        entries: dict[str, lockfile.Entry] = {}
-        for name, commit in new.items():
-            entries |= lockfile.entries_of(published.read(self.project, name, commit).get(published.LOCK, ""))
-        fresh = [name for name in entries if name not in self._made]
-        if fresh:
-            path = self.project / published.LOCK
-            lockfile.write(path, lockfile.merged(lockfile.read(path), entries, self._first(), self.asked.order))
-            store_child("pull", fresh)
-        self._made |= set(fresh)
-        self._taken |= new
+        """Put what was published since into dvc.lock, and bring its outputs here. Raises UserError; then ask again."""
+        with self._lock:
+            new = {name: c for name, c in self._published().items() if self._taken.get(name) != c}
+            entries: dict[str, lockfile.Entry] = {}
+            for name, commit in new.items():
+                entries |= lockfile.entries_of(published.read(self.project, name, commit).get(published.LOCK, ""))
+            fresh = [name for name in entries if name not in self._made]
+            if fresh:
+                path = self.project / published.LOCK
+                lockfile.write(path, lockfile.merged(lockfile.read(path), entries, self._first(), self.asked.order))
+                store_child("pull", fresh, self._stop)
+            self._made |= set(fresh)
+            self._taken |= new
 
     def _published(self) -> dict[str, str]:
         """Ref -> commit, of our parts."""
@@ -106,6 +128,7 @@ class Gathering:
 
     def cancel(self) -> None:
         """Stop the parts on all machines, wait until they have ended, and take in what they made."""
+        self._stop.set()
         with get_client(sync_client=True) as client:
             for run in self.runs.values():
                 if run.state is None or not run.state.is_final():
@@ -114,6 +137,8 @@ class Gathering:
         while not self._over() and time.monotonic() < end:
             time.sleep(1)
             self._look()
+        with self._lock:  # the pull has heard it
+            self._stop.clear()
         self._take_in()
 
     def end(self) -> None:

@@ -1,6 +1,7 @@
 """What is asked of the workers: the snapshot and the bytes that it needs are pushed, then a flow run for each part."""
 
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,11 +74,11 @@ def _has_ended(run: FlowRun) -> bool:
     return run.state is None or run.state.is_final() or run.state.type == StateType.CANCELLING
 
 
-def store_child(what: str, names: Sequence[str]) -> None:
+def store_child(what: str, names: Sequence[str], stop: threading.Event | None = None) -> None:
     """Push or pull the outputs of stages, and tracked files, in a process of its own. Raises UserError."""
     if names:
         command = [sys.executable, "-P", "-m", "flows.remote.store", what, *names]
-        end = process.run(command, process.environment(1), get_run_logger().info)
+        end = process.run(command, process.environment(1), get_run_logger().info, stop=stop)
         if not end.ok:
             raise UserError(f"dvc {what} {end.text}")
 
