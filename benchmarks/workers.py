@@ -1,6 +1,6 @@
 """The demo on two workers, one of which is killed in the middle, compared with one machine: dvc.lock and every file.
 
-    python benchmarks/workers.py [--steps 100] [--remote s3 | folder] [--no-kill] [--keep FOLDER]
+    python benchmarks/workers.py [--steps 100] [--videos 3] [--remote s3 | folder] [--no-kill] [--keep FOLDER]
 
 Starts Prefect's server, an S3 server (moto's) and two workers in two clones, all on this machine; the demo is made once
 by `dvc repro` and once by `tav run --workers`. Prints a Markdown table. What a clock or a memory meter said (seconds,
@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 from ruamel.yaml import YAML
 
+VIDEOS = ("red-car", "yellow-cat", "blue-fish")
 METERED = {"seconds", "peak_memory_gb"}
 """Keys and columns that no two runs have alike."""
 CLOCKED = re.compile(r"(loss\.csv|tuning\.json|inversion\.json|edit\.json)$|^artifacts/(report|tune|invert|edit)$")
@@ -34,6 +35,7 @@ CLOCKED = re.compile(r"(loss\.csv|tuning\.json|inversion\.json|edit\.json)$|^art
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, help="of each tuning. Default: as params.yaml has it")
+    parser.add_argument("--videos", type=int, default=3, choices=[1, 2, 3], help="of the demo's")
     parser.add_argument("--remote", choices=["s3", "folder"], default="s3")
     parser.add_argument("--no-kill", dest="kill", action="store_false", help="let both workers live")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there, and leave it")
@@ -50,7 +52,7 @@ def main() -> None:
         }
         env |= {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "secret-of-moto", "AWS_DEFAULT_REGION": "us-east-1"}
         env |= {f"GIT_{who}_{what}": "tav@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        make_clones(root, env, remote_address(given.remote, root, stack), given.steps)
+        make_clones(root, env, remote_address(given.remote, root, stack), given)
         one = timed(["dvc", "repro", "--quiet"], root / "one", env)
         env["PREFECT_API_URL"] = server(root, env, stack)
         workers = {
@@ -66,14 +68,16 @@ def main() -> None:
     sys.exit(code)
 
 
-def make_clones(root: Path, env: dict[str, str], remote: list[list[str]], steps: int | None) -> None:
+def make_clones(root: Path, env: dict[str, str], remote: list[list[str]], given: argparse.Namespace) -> None:
     """A demo project, its hub, a clone to work in alone (one), one to drive from, two for workers."""
     first = root / "first"
     sh([sys.executable, "-m", "tav", "init", str(first), "--demo"], root, env)
-    if steps:
+    for video in VIDEOS[given.videos :]:
+        sh([sys.executable, "-m", "tav", "remove", video], first, env)
+    if given.steps:
         text = (first / "params.yaml").read_text()
-        text = re.sub(r"(?m)^(tune:\n  steps: )\d+", rf"\g<1>{steps}", text)
-        every = f"checkpoint_every: {max(1, steps // 4)}"
+        text = re.sub(r"(?m)^(tune:\n  steps: )\d+", rf"\g<1>{given.steps}", text)
+        every = f"checkpoint_every: {max(1, given.steps // 4)}"
         (first / "params.yaml").write_text(re.sub(r"checkpoint_every: \d+", every, text))
     for command in remote:
         sh([sys.executable, "-m", "dvc", *command], first, env)

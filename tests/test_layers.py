@@ -93,6 +93,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "flows.dvc_api",
         "tav.budget",
         "tav.from_params",
+        "tav.hashes",
         "tav.comparison",
         "tav.metric_table",
         "tav.model",

@@ -40,8 +40,9 @@ def hand_out(project: Path, stages: Sequence[Stage], parts: Sequence[Part], on: 
 
     with dvc_api.repository() as repo:
         store.check_remote(repo)
-        leaves = store.leaves(repo, [name for part in parts for name in part.stages])
-        leaves |= {source: "model" for source, tracked in store.weights(repo).items() if tracked is None}
+        names = [name for part in parts for name in part.stages]
+        weights = store.weights(repo, store.models_of(repo, names))
+        leaves = store.leaves(repo, names) | {source: "model" for source, kept in weights.items() if kept is None}
         order = store.order(repo)
     server.set_up()
     taken = snapshot.take(project)

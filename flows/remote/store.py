@@ -59,8 +59,7 @@ def bring(repo: Any, name: str) -> None:
     That may not be on the remote: then it is made again.
     """
     stage = _stage(repo, name)
-    models = {Path(dep.def_path).stem for dep in stage.deps if Path(str(dep.def_path)).parent == MODELS}
-    tracked = {name for name in weights(repo, models).values() if name}
+    tracked = {name for name in weights(repo, models_of(repo, [name])).values() if name}
     pull(repo, sorted(tracked | {before.addressing for before in repo.index.graph.successors(stage)}))
     with repo.lock:
         made = not (stage.changed_deps() or stage.changed_stage()) and all(out.hash_info for out in stage.outs)
@@ -95,12 +94,18 @@ def leaves(repo: Any, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def weights(repo: Any, models: Iterable[str] | None = None) -> dict[str, str | None]:
-    """Paths that models are read from -> the file by which DVC tracks them, if it does. models: None means all."""
+def models_of(repo: Any, names: Iterable[str]) -> set[str]:
+    """The models that these stages use, by their names in artifacts/models."""
+    deps = [Path(str(dep.def_path)) for name in names for dep in _stage(repo, name).deps]
+    return {path.stem for path in deps if path.parent == MODELS}
+
+
+def weights(repo: Any, models: Iterable[str]) -> dict[str, str | None]:
+    """Paths that these models are read from -> the file by which DVC tracks them, if it does."""
     from tav.params import load, split_source
 
     found = load().sources()
-    paths = [s for name in (found if models is None else models) for s in found.get(name, []) if not split_source(s)[0]]
+    paths = [s for name in models for s in found.get(name, []) if not split_source(s)[0]]
     outs = {out.fs_path: stage.addressing for stage in repo.index.graph for out in stage.outs}
 
     def tracked(path: str) -> str | None:
