@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 imports = typer.Typer(help="Bring a benchmark's videos and prompts in.", no_args_is_help=True)
+votes = typer.Typer(help="Let people judge pairs of videos: the paper's user study.", no_args_is_help=True)
 Only = Annotated[list[str] | None, typer.Option("--only", help="A video by its name. May be given many times.")]
 Split = Annotated[list[str] | None, typer.Option("--split", help="A split, or how its name begins.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many videos.")]
@@ -14,6 +15,7 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so ma
 def register(app: typer.Typer) -> None:
     """Give the commands to `tav`."""
     app.add_typer(imports, name="import")
+    app.add_typer(votes, name="vote")
     app.command()(compare)
     app.command()(ablate)
 
@@ -87,6 +89,32 @@ def ablate(
     from tav.commands.ablate import ablate
 
     _say(ablate(video, only or [], baselines))
+
+
+@votes.command("make")
+def vote_make(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    a: Annotated[str, typer.Option("--a", help="A variant; default: the edits that are none.")] = "default",
+    b: Annotated[str, typer.Option("--b", help="Another variant.")] = "untuned",
+    seed: Annotated[int, typer.Option(help="Of order and sides.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many pairs.")] = None,
+) -> None:
+    """A page of pairs of videos with two questions each, and the key to it."""
+    from tav.commands.vote import make_page
+    from tav.params import load
+
+    _say(make_page(load(), out, a, b, seed, limit))
+
+
+@votes.command("count")
+def vote_count(
+    out: Annotated[Path, typer.Argument(help="What `tav vote make` wrote.")],
+    answers: Annotated[list[Path], typer.Argument(help="What the page saved, of each voter.")],
+) -> None:
+    """How often each was chosen, with intervals."""
+    from tav.commands.vote import count
+
+    _say(count(out, answers))
 
 
 def _say(lines: list[str]) -> None:
