@@ -170,15 +170,16 @@ def report(
 
 @app.command()
 def add(
-    source: Annotated[Path, typer.Argument(help="A video file, or a folder of images.", metavar="VIDEO")],
+    source: Annotated[Path | None, typer.Argument(help="A video file, or a folder of images.", metavar="VIDEO")] = None,
     edit: Annotated[list[str] | None, typer.Option(help="A prompt to make of it. May be given many times.")] = None,
     caption: Annotated[str | None, typer.Option(help="What the video shows. Without it, BLIP-2 says.")] = None,
     name: Annotated[str | None, typer.Option(help="Its name in params.yaml. Default: the file's.")] = None,
+    like: Annotated[Path | None, typer.Option(help="An edited MP4 or GIF, whose settings to take.")] = None,
 ) -> None:
     """Add a video and its edits to params.yaml, and track it with DVC."""
     from tav.commands.add import add_video
 
-    for line in add_video(source, edit or [], caption, name):
+    for line in add_video(source, edit or [], caption, name, like):
         print(line)
 
 
@@ -312,7 +313,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) 
     serve(port)
 
 
-for command in (sharing.export, sharing.push):
+for command in (sharing.export, sharing.import_lora, sharing.push, sharing.studio):
     app.command()(command)
 
 

@@ -69,14 +69,21 @@ class Chromium:
             time.sleep(0.02)
 
     def open(self, page: Path, width: int = 1280, height: int = 900, **media: str) -> None:
+        self.visit(page.as_uri(), width, height, **media)
+
+    def visit(self, url: str, width: int = 1280, height: int = 900, **media: str) -> None:
         self.events.clear()
+        self.resize(width, height)
+        features = [{"name": "prefers-" + name.replace("_", "-"), "value": value} for name, value in media.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
+        self.call("Page.navigate", url=url)
+        scheme = url.partition(":")[0]
+        self.until(f"document.readyState === 'complete' && location.protocol === '{scheme}:'")
+
+    def resize(self, width: int, height: int) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
-        features = [{"name": "prefers-" + name.replace("_", "-"), "value": value} for name, value in media.items()]
-        self.call("Emulation.setEmulatedMedia", features=features)
-        self.call("Page.navigate", url=page.as_uri())
-        self.until("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def press(self, key: str) -> None:
         code = {"Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37, "Tab": 9}[key]

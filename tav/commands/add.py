@@ -7,21 +7,37 @@ from typing import Any
 from tav.commands.all_or_nothing import all_or_nothing, no_more_signals
 from tav.commands.footage import Footage, look_at, told_left_out
 from tav.commands.init import template
+from tav.commands.like import Own, own_settings, read_made, source_of, told_differences
 from tav.commands.names import alike, edit_name, free_name, slug
 from tav.commands.params_text import add_entries, parse, read_text, set_value, sole_writer, write_text
 from tav.commands.tracking import bring_in, place_of
 from tav.complaints import one_line
 from tav.params import UserError, check, check_key
 
+NOTHING: Own = {"extract": {}, "tune": {}, "edit": {}}
 SAMPLES = ("red-car", "yellow-cat", "blue-fish")
 
 
-def add_video(source: Path, prompts: list[str], caption: str | None, name: str | None) -> list[str]:
+def add_video(
+    source: Path | None,
+    prompts: list[str],
+    caption: str | None,
+    name: str | None,
+    like: Path | None = None,
+    own: Own = NOTHING,
+) -> list[str]:
     """Add a video and its edits. All of it, or, when something is wrong or a signal ends it, nothing.
 
-    A video that params.yaml has already gets the new edits only. Returns what to tell the person.
-    Raises UserError.
+    A video that params.yaml has already gets the new edits only. like: an edited video with its settings in it, which
+    become those of this video and its edits; also its source and its prompt, where none are given. own: what this
+    video and these edits set for themselves. Returns what to tell the person. Raises UserError.
     """
+    made = read_made(like) if like else None
+    if made and like:
+        source, prompts = source or source_of(made, like), prompts or [made.prompt]
+        caption = made.source_prompt if caption is None and source == Path(made.path) else caption
+    if source is None:
+        raise UserError("no VIDEO was given: give a video file, a folder of images, or --like an edited video")
     prompts = [_typed(prompt) for prompt in prompts]
     caption = None if caption is None else _typed(caption)
     name = None if name is None else check_key(unicodedata.normalize("NFC", _typed(name)))
@@ -32,38 +48,51 @@ def add_video(source: Path, prompts: list[str], caption: str | None, name: str |
         video = _video_name(videos, footage, name)
         is_new = video not in videos
         place = place_of(footage, video) if is_new else Path(videos[video]["path"])
-        changed(text, video, place, caption, prompts)  # what is wrong is said before anything is copied
+        own = own_settings(made, check(parse(text))) if made else own
+        changed(text, video, place, caption, prompts, own)  # what is wrong is said before anything is copied
         if is_new:
             bring_in(footage, place, undo)
-        text, edits = changed(read_text(), video, place, caption, prompts)  # an editor may have saved meanwhile
+        text, edits = changed(read_text(), video, place, caption, prompts, own)  # an editor may have saved meanwhile
         no_more_signals()
         write_text(text)
     return [
         f"{'added' if is_new else 'there already:'} video {video} ({footage.size})",
         *(told_left_out(footage) if is_new else []),
         *(f"added edit {edit}: {one_line(prompt)}" for edit, prompt in edits.items()),
+        *(told_differences(made, check(parse(text)), video) if made else []),
         *_about_the_toy(text, footage),
         "now run: dvc repro",
     ]
 
 
-def changed(text: str, video: str, place: Path, caption: str | None, prompts: list[str]) -> tuple[str, dict[str, str]]:
+def changed(
+    text: str, video: str, place: Path, caption: str | None, prompts: list[str], own: Own = NOTHING
+) -> tuple[str, dict[str, str]]:
     """params.yaml's text with a video and its edits, and the new edits: {name: prompt}. Raises UserError."""
     data = parse(text)
     if video not in data["videos"]:
-        values: dict[str, Any] = {"path": str(place), "caption": caption, "extract": {}, "tune": {}}
+        values: dict[str, Any] = {
+            "path": str(place),
+            "caption": caption,
+            "extract": own["extract"],
+            "tune": own["tune"],
+        }
         text = add_entries(text, "videos", {video: values})
     elif Path(data["videos"][video]["path"]) != place:
         raise UserError(f"params.yaml has got another video {video!r} meanwhile: run it again")
     elif caption is not None and caption != data["videos"][video]["caption"]:
         text = set_value(text, ("videos", video, "caption"), caption)
-    there = {edit["prompt"].strip() for edit in data["edits"].values() if edit["video"] == video}
+    there = {
+        edit["prompt"].strip()
+        for edit in data["edits"].values()
+        if edit["video"] == video and own["edit"].items() <= edit.items()
+    }
     edits: dict[str, str] = {}
     for prompt in dict.fromkeys(prompts):
         if prompt not in there:
             edits[edit_name(video, prompt, [*data["edits"], *edits])] = prompt
     if edits:
-        text = add_entries(text, "edits", {edit: {"video": video, "prompt": p} for edit, p in edits.items()})
+        text = add_entries(text, "edits", {e: {"video": video, "prompt": p, **own["edit"]} for e, p in edits.items()})
     return text, edits
 
 

@@ -9,14 +9,48 @@ from tav.params import UserError, load
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="An edit; or loveu: a submission to LOVEU-TGVE-2023.", metavar="NAME")],
-    to: Annotated[Path, typer.Option(help="The folder to write.", metavar="FOLDER")],
+    name: Annotated[
+        str | None, typer.Argument(help="An edit, a video, or loveu: a submission to LOVEU-TGVE-2023.", metavar="NAME")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Write an edit with all that made it.", metavar="FOLDER")] = None,
+    hub: Annotated[
+        Path | None, typer.Option(help="Write what was tuned on a video for the Hugging Face hub.", metavar="FOLDER")
+    ] = None,
+    lora: Annotated[
+        Path | None, typer.Option(help="Write what was tuned on a video as a LoRA.", metavar="FILE.safetensors")
+    ] = None,
+    rank: Annotated[int, typer.Option(min=1, max=1024, help="Of the LoRA.")] = 16,
 ) -> None:
-    """Write an edit as a folder of its own: MP4, GIF, frames, sheet, weights, and the settings that made it."""
-    from tav.commands.export import export as export_name
+    """Write results to be sent to others: an edit with all that made it, a model card, a LoRA."""
+    if sum(given is not None for given in (to, hub, lora)) != 1 or (name is None and hub is None):
+        raise UserError(
+            "expected EDIT --to FOLDER, VIDEO --hub FOLDER or VIDEO --lora FILE.safetensors behind `tav export`"
+        )
+    params = load()
+    if to:
+        from tav.commands.export import export as export_name
 
-    for line in export_name(load(), name, to):
+        said = export_name(params, name or "", to)
+    elif hub:
+        from tav.commands.hub import export_hub
+
+        said = export_hub(params, name, hub)
+    else:
+        from tav.commands.lora import export_lora
+
+        said = export_lora(params, name or "", lora or Path(), rank)
+    for line in said:
         print(line)
+
+
+def import_lora(
+    lora: Annotated[Path, typer.Argument(help="A LoRA that `tav export --lora` wrote, or one like it.")],
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+) -> None:
+    """Make tuned weights of a LoRA of the same base."""
+    from tav.commands.lora import import_lora as import_weights
+
+    import_weights(load(), lora, out)
 
 
 def push(
@@ -39,3 +73,18 @@ def push(
         raise UserError("expected `tav push EDIT URL` or `tav push --test-pattern URL`")
     edit = None if test_pattern else given[0]
     print(push_live(edit, given[-1], loop=loop, reconnect=reconnect, seconds=seconds))
+
+
+def studio(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address to listen at. 0.0.0.0: others may come, without a password.")] = (
+        "127.0.0.1"
+    ),
+) -> None:
+    """Open a page to upload a video, try edits, and see them run."""
+    from tav.record.ui import check_port
+    from tav.studio.server import serve
+
+    load()
+    check_port(port)
+    serve(host, port)

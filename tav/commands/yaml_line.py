@@ -15,7 +15,15 @@ def in_yaml(value: Any) -> str:
         return "[" + ", ".join(map(in_braces, value)) + "]"
     if isinstance(value, int | float):
         return _number(value)
+    if isinstance(value, dict | list):
+        return _collection(value)
     return _as_ruamel(value) if value and value.isprintable() else quoted(value)
+
+
+def _collection(value: "dict[str, Any] | list[Any]") -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_braces, value))}]"
+    return "{" + ", ".join(f"{in_braces(name)}: {in_braces(part)}" for name, part in value.items()) + "}"
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,9 @@ from tav.params.editing import Control as Control
 from tav.params.editing import Edit as Edit
 from tav.params.keys import check_key as check_key
 from tav.params.keys import is_key as is_key
+from tav.params.made import Made as Made
+from tav.params.made import parse_settings as parse_settings
+from tav.params.made import settings_text as settings_text
 from tav.params.project import Params as Params
 from tav.params.project import Video as Video
 from tav.params.project import VideoEdit as VideoEdit

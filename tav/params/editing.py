@@ -91,6 +91,8 @@ class Edit(Section):
     """Where the edit may change the video. null: everywhere."""
     attention: Attention | None = None
     """What it keeps of the video word by word (Prompt-to-Prompt). null: nothing."""
+    metadata: bool = True
+    """Put the settings that made it into its MP4 and GIF, where `tav add --like` finds them."""
 
     @model_validator(mode="after")
     def _baselines_are_plain(self) -> Self:

@@ -50,6 +50,7 @@ class VideoEdit(Section):
     controls: list[Any] | None = None
     mask: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
+    metadata: bool | None = None
 
 
 NOT_OF_SECTION = {"video", "prompt", "kind", "variant"}

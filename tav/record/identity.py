@@ -52,6 +52,7 @@ UNSAID: dict[str, Any] = {
     "edit.output_size": "source",
     "edit.window": None,
     "edit.controls": [],
+    "edit.metadata": True,
     "edit.controls.kind": None,
     "edit.controls.frames": None,
     "edit.controls.scale": 1.0,

@@ -1,5 +1,6 @@
 """How far a stage is: a bar on a screen, a line now and then in a log."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tav.stages import OnProgress, Progress
 
-LINE_EVERY = 10.0
+LINE_EVERY = float(os.environ.get("TAV_LINE_EVERY", 10))
 """Seconds between two lines in a log."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import Params, UserError, told
+from tav.params import Params, UserError, settings_text, told
 from tav.stages import OnProgress, Progress
 from tav.stages.where import caption_of, looks_at_words, mask_of
 
@@ -70,7 +70,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     }
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
-    _write(key, frames, source, source_frames, mask, audio, facts)
+    text = _text(params, key, caption_of(asked.video))
+    _write(key, frames, source, source_frames, mask, audio, facts, text)
 
 
 def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -98,7 +99,12 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
     facts |= {"device": device, "precision": precision_of(params.compute, device)}
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
-    _write(key, frames, source, source_frames, None, audio, facts)
+    _write(key, frames, source, source_frames, None, audio, facts, _text(params, key, caption))
+
+
+def _text(params: Params, key: str, caption: str) -> str | None:
+    """What goes into the MP4 and the GIF."""
+    return settings_text(params, key, caption) if params.edit_of(key).metadata else None
 
 
 def _write(
@@ -109,8 +115,9 @@ def _write(
     mask: "Tensor | None",
     audio: Path,
     facts: dict[str, Any],
+    text: str | None,
 ) -> None:
-    """All that the stage makes, as one folder: whole or not there."""
+    """All that the stage makes, as one folder: whole or not there. text: goes into the MP4 and the GIF."""
     from tav.video import unfit, write_contact_sheet, write_gif, write_mp4
     from tav.video.masks import mask_pictures
 
@@ -119,12 +126,13 @@ def _write(
         shown = unfit(frames, source["width"], source["height"], source["fit"])
     with atomic(artifact("edit", key)) as folder:
         write_frames(folder / "frames", frames)
+        sound = audio if audio.exists() else None
         rows, labels = [source_frames, frames], ["source", facts["prompt"]]
         if mask is not None:
             rows.insert(1, mask_pictures(mask.numpy()))
             labels.insert(1, "mask")
             write_frames(folder / "frames/mask", rows[1])
-        write_mp4(folder / "video.mp4", shown, source["fps"], audio_from=audio if audio.exists() else None)
-        write_gif(folder / "preview.gif", shown, source["fps"])
+        write_mp4(folder / "video.mp4", shown, source["fps"], audio_from=sound, text=text)
+        write_gif(folder / "preview.gif", shown, source["fps"], text=text)
         write_contact_sheet(folder / "sheet.png", rows, labels)
         write_json(folder / "edit.json", facts)

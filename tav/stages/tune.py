@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = Path("checkpoints")
 """Outside the stage's outputs, which DVC deletes before a run."""
+NOT_SEEN = {"output_size", "method", "metadata"}
+"""Of an edit's settings: what a sample doesn't show."""
 COLUMNS = ("step", "loss", "lr", "grad_norm", "seconds")
 
 
@@ -95,7 +97,7 @@ class Samples:
 
     def draw(self, mark: str, step: int) -> None:
         """The sheet of a step, if it is due and not there: what a kill prevented is made up for."""
-        asked = [(prompt, settings.model_dump(exclude={"output_size", "method"})) for prompt, settings in self.edits]
+        asked = [(prompt, settings.model_dump(exclude=NOT_SEEN)) for prompt, settings in self.edits]
         what = json.dumps([mark, self.inversion, self.invert.model_dump(exclude={"prompt"}), asked])
         self.folder = self.place / hashlib.sha256(what.encode()).hexdigest()[:16]
         sheet = self.folder / f"{step:06d}.png"

@@ -4,6 +4,7 @@ The only package that imports decord and av, and it does so when a file is opene
 """
 
 from tav.video.fitting import fitted_size, resize, unfit
+from tav.video.metadata import text_in
 from tav.video.picking import Picked, Span, cadence, pick_frames
 from tav.video.reading import IMAGE_FPS, Shown, VideoInfo, frame_times, probe, read_frames, shown_frames
 from tav.video.sound import write_audio
@@ -23,6 +24,7 @@ __all__ = [
     "read_frames",
     "resize",
     "shown_frames",
+    "text_in",
     "unfit",
     "write_audio",
     "write_contact_sheet",

@@ -38,6 +38,14 @@ def check_samples(path: Path) -> None:
                 _check(path, max(count, in_fragments), size, SAMPLES)
 
 
+def contents(path: Path, kind: bytes, largest: int) -> Iterator[bytes]:
+    """Of each box of a kind, as far as it is no larger than so many bytes."""
+    with path.open("rb") as file:
+        for box in _boxes(file, 0, path.stat().st_size):
+            if box.kind == kind and box.end - box.start <= largest:
+                yield _read(file, box.start, box.end - box.start)
+
+
 def _check(path: Path, needed: int, size: int, limit: int) -> None:
     if needed > min(size, limit):
         raise UserError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tav.artifacts import atomic
 from tav.video.fitting import resize
+from tav.video.metadata import add_xmp
 from tav.video.picking import Span
 from tav.video.sound import audio_frames, layout_of, read_audio
 
@@ -24,7 +25,13 @@ TV_RANGE = 1
 
 
 def write_mp4(
-    path: Path, frames: np.ndarray, fps: float, *, audio_from: Path | None = None, audio_span: Span | None = None
+    path: Path,
+    frames: np.ndarray,
+    fps: float,
+    *,
+    audio_from: Path | None = None,
+    audio_span: Span | None = None,
+    text: str | None = None,
 ) -> None:
     """H.264 in yuv420p, BT.709, with the index in front: plays everywhere. frames: uint8 (f h w 3), RGB.
 
@@ -39,12 +46,15 @@ def write_mp4(
     rate = Fraction(fps).limit_denominator(100_000)
     sound = _sound(audio_from, audio_span, len(frames) / fps) if audio_from else None
     with atomic(path) as fresh, av.open(str(fresh), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata.update({"comment": text} if text else {})
         pictures = container.add_stream("libx264", rate=rate, options={"crf": "18"})
         voice = container.add_stream("aac", rate=sound[1], layout=layout_of(sound[0])) if sound else None
         _encode_pictures(container, pictures, frames, rate)
         if sound and voice:
             for piece in (*audio_frames(*sound), None):
                 container.mux(voice.encode(piece))
+    if text:
+        add_xmp(path, text)
 
 
 def _encode_pictures(container: "OutputContainer", stream: "VideoStream", frames: np.ndarray, rate: Fraction) -> None:
@@ -72,12 +82,12 @@ def _sound(path: Path, span: Span | None, seconds: float) -> tuple[np.ndarray, i
     return samples, rate
 
 
-def write_gif(path: Path, frames: np.ndarray, fps: float) -> None:
+def write_gif(path: Path, frames: np.ndarray, fps: float, *, text: str | None = None) -> None:
     """A GIF that plays for ever, with one palette for all frames, so that colours don't flicker.
 
     GIF counts in 1/100 s: single frames are a little longer or shorter, the whole lasts as long as it should.
     Browsers slow down what is faster than 50 frames a second, so frames beyond that are left out.
-    frames: uint8 (f h w 3), RGB. Raises ValueError.
+    frames: uint8 (f h w 3), RGB. text: put in as comment and XMP. Raises ValueError.
     """
     from PIL import Image
 
@@ -89,7 +99,12 @@ def write_gif(path: Path, frames: np.ndarray, fps: float) -> None:
     palette = Image.fromarray(some.reshape(-1, *some.shape[2:])).quantize(256, kmeans=1)
     pictures = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     with atomic(path) as fresh:
-        pictures[0].save(fresh, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+        comment = {"comment": text.encode()} if text else {}
+        pictures[0].save(
+            fresh, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0, **comment
+        )
+    if text:
+        add_xmp(path, text)
 
 
 def _gif_times(num_frames: int, fps: float) -> tuple[list[int], list[int]]:

@@ -10,9 +10,9 @@ import pytest
 from project import ignore
 
 from tav.artifacts import read_frames
-from tav.params import Params, check
+from tav.params import Params, check, parse_settings
 from tav.stages import edit, invert, tune
-from tav.video import probe
+from tav.video import probe, text_in
 
 FOLDER = Path("artifacts/edit/cat--dog")
 
@@ -44,6 +44,17 @@ def test_writes_the_video_as_the_source_was(inverted: dict[str, Any]) -> None:
     assert {f.name for f in FOLDER.iterdir()} == {"frames", "video.mp4", "preview.gif", "sheet.png", "edit.json"}
     facts = json.loads((FOLDER / "edit.json").read_text())
     assert (facts["from"], facts["device"], facts["precision"]) == ("inversion", "cpu", "fp32")
+    for name in ("video.mp4", "preview.gif"):
+        made = parse_settings(text_in(FOLDER / name) or "")
+        assert (made.prompt, made.source_prompt, made.path) == ("a dog running", "a cat running", "videos/cat.mp4")
+        assert (made.tune.steps, made.others["invert"]["num_inference_steps"]) == (2, 4)
+
+
+def test_settings_are_left_out_where_nobody_wants_them(inverted: dict[str, Any]) -> None:
+    plain = edited(inverted)
+    assert (edited(inverted, metadata=False) == plain).all()
+    assert text_in(FOLDER / "video.mp4") is None
+    assert text_in(FOLDER / "preview.gif") is None
 
 
 def test_settings_of_an_edit(inverted: dict[str, Any]) -> None:
