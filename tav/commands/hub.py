@@ -71,12 +71,15 @@ def _only(params: Params) -> str:
 
 
 def _card(params: Params, video: str, weights: Path, edits: list[str], error: float) -> str:
-    base = params.base
+    source = params.base.source
+    hub_id = source.removeprefix("hub:").partition("@")[0] if source.startswith("hub:") else ""
+    of = hub_id or Path(source).name
     shown = [f'![{params.edits[key].prompt}]({key}.gif)\n*"{params.edits[key].prompt}"*\n' for key in edits]
     return CARD.format(
-        base=f"base_model: {base.hub_id}\n" if base.hub_id else "",
-        of=base.hub_id or Path(base.path).name,
-        place=base.place if base.hub_id else Path(base.path).name,
+        base=f"base_model: {hub_id}
+" if hub_id else "",
+        of=of,
+        place=source if hub_id else of,
         video=video,
         caption=read_header(weights).get("prompt", ""),
         frames=params.extract_of(video).num_frames,

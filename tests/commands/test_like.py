@@ -74,7 +74,7 @@ def test_what_is_refused(project: Path, video: Path, tmp_path: Path) -> None:
 
 def test_no_folder_of_this_machine_goes_along(project: Path) -> None:
     data = read_yaml(Path("params.yaml"))
-    data["base"]["path"] = "/home/me/models/sd"
+    data["base"]["source"] = "/home/me/models/sd"
     data["edits"] = {"red-car--fox": {"video": "red-car", "prompt": "/a fox"}}
     text = settings_text(check(data), "red-car--fox", None)
     assert "/home/me" not in text
