@@ -76,8 +76,7 @@ def _card(params: Params, video: str, weights: Path, edits: list[str], error: fl
     of = hub_id or Path(source).name
     shown = [f'![{params.edits[key].prompt}]({key}.gif)\n*"{params.edits[key].prompt}"*\n' for key in edits]
     return CARD.format(
-        base=f"base_model: {hub_id}
-" if hub_id else "",
+        base=f"base_model: {hub_id}\n" if hub_id else "",
         of=of,
         place=source if hub_id else of,
         video=video,
