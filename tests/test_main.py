@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_shows_what_a_person_types() -> None:
     shown = re.findall(r"^[│ ]+([a-z]+) ", tav("--help").stdout, re.M)
     assert {"add", "run", "plan", "table", "report", "record", "ui"} <= set(shown)
-    assert not {"extract", "caption", "tune", "invert", "condition", "edit", "evaluate"} & set(shown)
+    assert not {"model", "extract", "caption", "tune", "invert", "condition", "edit", "evaluate"} & set(shown)
 
 
 def test_version() -> None:

@@ -9,8 +9,11 @@ from tav.params import Params, UserError, check, split_source
 
 
 def parts_of(deps: list[str]) -> dict[str, dict[str, Any]]:
-    """Source -> what the stage `model` found there, of all models among a stage's dependencies."""
-    records = [path for path in map(Path, deps) if path.parent == MODELS]
+    """Source -> what the stage `model` found there, of all models among a stage's dependencies.
+
+    Nothing of a record that is not there: DVC runs no stage without it, and a stage by hand says what it lacks first.
+    """
+    records = [path for path in map(Path, deps) if path.parent == MODELS and path.exists()]
     return {part["source"]: part for path in records for part in read_json(path)}
 
 
