@@ -209,7 +209,7 @@ def run(
                     results[variant.name].append((kind, figures))
                 if sheets:
                     labels = [caption(scenes[0]), *prompts]
-                    _write_sheet(sheets / f"{variant.name}-{i}.png", [render_video(scenes), *rows], labels)
+                    write_sheet(sheets / f"{variant.name}-{i}.png", [render_video(scenes), *rows], labels)
         yield results
 
 
@@ -217,7 +217,7 @@ def _model(variant: Variant) -> tuple[bool, ...]:
     return variant.inflated, variant.tuned, variant.sparse_causal, variant.temporal, variant.video_norm
 
 
-def _write_sheet(path: Path, rows: list[np.ndarray], labels: list[str]) -> None:
+def write_sheet(path: Path, rows: list[np.ndarray], labels: list[str]) -> None:
     from tav.video import write_contact_sheet
 
     path.parent.mkdir(parents=True, exist_ok=True)

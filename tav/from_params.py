@@ -196,7 +196,7 @@ def sample_edit(
         inverted: the video's.
         target: the edit's prompt.
         negative: its negative prompt.
-        words: what `attention` goes by. None: it is left out.
+        words: what `attention` and plug-and-play go by. None: both are left out.
         mask: f h w, of the frames. Outside of it the source's latents are put back at each step.
         split_guidance: see `guided`.
         on_step: see OnStep.
@@ -219,11 +219,11 @@ def sample_edit(
     network, after = Network(pipe.unet), []
     with ExitStack() as stack:
         denoise = guided(network, target, negative, settings.guidance_scale, split=split_guidance)
-        if settings.attention and words:
+        if words:
             branch = SourceBranch(
                 network, inverted, words.source, target, negative, settings.guidance_scale, split_guidance
             )
-            denoise, after = branch, [stack.enter_context(_word_by_word(pipe, branch, words, settings.attention))]
+            denoise, after = branch, [stack.enter_context(_beside_the_source(pipe, branch, words, settings))]
         if mask is not None:
             after.append(source_outside(mask, inverted))
         start_at, then = latents.to(pipe.device), in_turn(after)
@@ -233,10 +233,15 @@ def sample_edit(
 
 
 @contextmanager
-def _word_by_word(pipe: Any, branch: "SourceBranch", words: Said, asked: Attention) -> "Iterator[AfterStep]":
-    """Prompt-to-Prompt as it is asked for, on a pipeline's network."""
+def _beside_the_source(pipe: Any, branch: "SourceBranch", words: Said, asked: Edit) -> "Iterator[AfterStep]":
+    """Plug-and-Play, or Prompt-to-Prompt as it is asked for, on a pipeline's network."""
+    from tav.model.plug_and_play import plug_and_play
     from tav.model.prompt_to_prompt import WordSettings, prompt_to_prompt
 
-    settings = WordSettings(**asked.model_dump())
+    if asked.method == "plug-and-play":
+        with plug_and_play(pipe.unet, branch):
+            yield lambda latents, step: latents
+        return
+    settings = WordSettings(**(asked.attention or Attention()).model_dump())
     with prompt_to_prompt(pipe.unet, branch, pipe.tokenizer, (words.caption, words.prompt), settings) as control:
         yield control.after_step

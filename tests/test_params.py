@@ -121,6 +121,11 @@ def test_where_an_edit_may_change_something(data: dict[str, Any]) -> None:
         ({"attention": {"cross_replace": 2}}, "cross_replace"),
     ):
         assert said in error_of(data | {"edits": {"a": {"video": "cat", "prompt": "a dog", **wrong}}}), said
+    for wrong, said in (
+        ({"attention": {}, "method": "plug-and-play"}, "attention, which is of method tune-a-video"),
+        ({"mask": {"words": ["cat"]}, "method": "per-frame-ddim"}, "a mask, which method per-frame-ddim does not know"),
+    ):
+        assert said in error_of(data | {"edits": {"a": {"video": "cat", "prompt": "a dog", **wrong}}}), said
     data["compute"]["token_merging"] = 0.5
     assert "cat--dog has attention: set compute.token_merging (0.5) to 0.0" in error_of(data)
 

@@ -45,7 +45,7 @@ class Work:
     """Width and height in pixels."""
     guided: bool = False
     words: bool = False
-    """Prompt-to-Prompt: the source is in the batch."""
+    """Prompt-to-Prompt and Plug-and-Play: the source is in the batch."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ def expect(
 def edit_work(params: Params, key: str, num_frames: int, size: tuple[int, int]) -> Work:
     """Of an edit, as its settings have it."""
     settings = params.edit_of(key)
-    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, settings.attention is not None)
+    beside = settings.attention is not None or settings.method == "plug-and-play"
+    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, beside)
 
 
 def frames_at_once(params: Params, work: Work) -> int:

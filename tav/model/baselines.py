@@ -14,7 +14,9 @@ from torch import Tensor
 from tav.model.ddim import OnStep, Schedule, ddim_invert, ddim_sample, first_step, start_from_noise
 from tav.model.denoiser import Network, guided, prompted
 from tav.model.latents import decode, encode_moments
+from tav.model.plug_and_play import plug_and_play
 from tav.model.prompts import Prompts, encode_prompts, join
+from tav.model.source_branch import SourceBranch
 
 REFERENCE_STEPS, T0, T1 = 50, 44, 47
 """Text2Video-Zero's steps, and those between which its motion is put in (diffusers, TextToVideoZeroPipeline)."""
@@ -49,6 +51,17 @@ def per_frame_sdedit(pipe: Any, clean: Tensor, asked: Asked, on_step: OnStep | N
     part = schedule.from_step(first_step(asked.strength, len(schedule)))
     noisy = start_from_noise(clean, part, pure=len(part) == len(schedule), seed=asked.seed)
     return ddim_sample(denoise, part, noisy.to(clean.device), on_step=on_step)
+
+
+def per_frame_plug_and_play(pipe: Any, clean: Tensor, asked: Asked, on_step: OnStep | None = None) -> Tensor:
+    """Each frame inverted and edited alone, on its own features and self-attention (Tumanyan et al. 2022)."""
+    inversion, negative, target = _each_frame(pipe, clean, asked)
+    network, schedule = Network(pipe.unet), Schedule.of(pipe.scheduler, asked.num_inference_steps)
+    inverted = ddim_invert(prompted(network, inversion), schedule, clean)
+    part = schedule.from_step(first_step(asked.strength, len(schedule)))
+    branch = SourceBranch(network, inverted, inversion, target, negative, asked.guidance_scale)
+    with plug_and_play(pipe.unet, branch):
+        return ddim_sample(branch, part, inverted.at(len(part)), on_step=on_step)
 
 
 def text2video_zero(pipe: Any, clean: Tensor, asked: Asked, on_step: OnStep | None = None) -> Tensor:
@@ -92,6 +105,7 @@ def text2video_zero(pipe: Any, clean: Tensor, asked: Asked, on_step: OnStep | No
 BASELINES: dict[str, Callable[..., Tensor]] = {
     "per-frame-ddim": per_frame_ddim,
     "per-frame-sdedit": per_frame_sdedit,
+    "per-frame-plug-and-play": per_frame_plug_and_play,
     "text2video-zero": text2video_zero,
 }
 
@@ -106,7 +120,12 @@ def edit_frames(method: str, pipe: Any, frames: np.ndarray, asked: Asked, on_ste
 
 def _prompts(pipe: Any, clean: Tensor, asked: Asked) -> tuple[Prompts, Any]:
     """The inversion's prompt for each frame, and a guided denoiser of all frames at once, each a video of its own."""
+    inversion, negative, target = _each_frame(pipe, clean, asked)
+    return inversion, guided(Network(pipe.unet), target, negative, asked.guidance_scale)
+
+
+def _each_frame(pipe: Any, clean: Tensor, asked: Asked) -> list[Prompts]:
+    """The prompts of the inversion, of what guidance leads away from, and of the edit, each once a frame."""
     size = tuple(side * pipe.vae_scale_factor for side in clean.shape[-2:])
     texts = [asked.inversion_prompt, asked.negative_prompt, asked.prompt]
-    inversion, negative, target = (join([p] * len(clean)) for p in encode_prompts(pipe, texts, size))
-    return inversion, guided(Network(pipe.unet), target, negative, asked.guidance_scale)
+    return [join([p] * len(clean)) for p in encode_prompts(pipe, texts, size)]

@@ -4,6 +4,7 @@ Nothing heavy is imported here.
 """
 
 from tav.complaints import UserError as UserError
+from tav.params.editing import ON_TUNED as ON_TUNED
 from tav.params.editing import Condition as Condition
 from tav.params.editing import Control as Control
 from tav.params.editing import Edit as Edit

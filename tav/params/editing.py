@@ -11,6 +11,18 @@ Kind = Literal["canny", "lineart", "scribble", "luma", "tile", "blur", "depth", 
 Threshold = Annotated[int, Field(ge=0, le=1020)]
 
 
+Method = Literal[
+    "tune-a-video",
+    "plug-and-play",
+    "per-frame-ddim",
+    "per-frame-sdedit",
+    "per-frame-plug-and-play",
+    "text2video-zero",
+]
+ON_TUNED = ("tune-a-video", "plug-and-play")
+"""The methods that use what was tuned and inverted."""
+
+
 class Condition(Section):
     """Maps of each video that controls follow, made once: its edges, its depth, and so on."""
 
@@ -69,8 +81,8 @@ class Control(Section):
 class Edit(Section):
     """How an edited video is made."""
 
-    method: Literal["tune-a-video", "per-frame-ddim", "per-frame-sdedit", "text2video-zero"] = "tune-a-video"
-    """What makes the edit. The others are baselines on the same base; none of them uses what was tuned."""
+    method: Method = "tune-a-video"
+    """What makes the edit. plug-and-play: on the tuned network, with the video's own features. The others are baselines on the same base; none of them uses what was tuned."""  # noqa: E501
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 12.5
     """How strongly the prompt guides. 1: no guidance, in half the time."""
     negative_prompt: Words = ""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tav.complaints import UserError, complaints, dotted, listed, nearest, one_line, quoted
-from tav.params.editing import Edit
+from tav.params.editing import ON_TUNED, Edit
 from tav.params.keys import is_key
 from tav.params.project import NOT_OF_SECTION, Params, merged
 from tav.params.sections import Extract, Section, Tune
@@ -46,7 +46,7 @@ def check(data: Any, name: str = "params.yaml") -> Params:
         wrong = complaints(error, Params)
     if isinstance(data, dict):
         wrong += _complaints_about_own_settings(data)
-    wrong = wrong or _missing_maps(params) + _merged_attention(params)
+    wrong = wrong or _missing_maps(params) + _clashes(params)
     if wrong:
         raise UserError(f"{name}: {listed(list(dict.fromkeys(wrong)), '; ')}")
     return params
@@ -92,11 +92,19 @@ def _missing_maps(params: Params) -> list[str]:
     return said
 
 
-def _merged_attention(params: Params) -> list[str]:
-    """Edits that look into attention whose tokens are merged: the source's then stand elsewhere than the edit's."""
-    merging = params.compute.token_merging
-    asked = [key for key in params.edits if params.edit_of(key).attention] if merging else []
-    return [f"{dotted('edits', key)} has attention: set compute.token_merging ({merging}) to 0.0" for key in asked]
+def _clashes(params: Params) -> list[str]:
+    """Settings of an edit that no code heeds together."""
+    said, merging = [], params.compute.token_merging
+    for key in params.edits:
+        edit, place = params.edit_of(key), dotted("edits", key)
+        beside = "attention" if edit.attention else "method plug-and-play" if edit.method == "plug-and-play" else ""
+        if beside and merging:  # the source's tokens then stand elsewhere than the edit's
+            said.append(f"{place} has {beside}: set compute.token_merging ({merging}) to 0.0")
+        if edit.attention and edit.method != "tune-a-video":
+            said.append(f"{place} has attention, which is of method tune-a-video; it has {edit.method}: drop one")
+        if edit.mask and edit.method not in ON_TUNED:
+            said.append(f"{place} has a mask, which method {edit.method} does not know: drop one")
+    return said
 
 
 def _tables(data: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:

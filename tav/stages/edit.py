@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import Params, UserError, settings_text, told
+from tav.params import ON_TUNED, Params, UserError, settings_text, told
 from tav.stages import OnProgress, Progress
-from tav.stages.where import caption_of, looks_at_words, mask_of
+from tav.stages.where import caption_of, has_source_beside, looks_inside, mask_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
     began = time.monotonic()
     asked, settings = params.video_edit(key), params.edit_of(key)
-    if settings.method != "tune-a-video":
+    if settings.method not in ON_TUNED:
         return run_baseline(params, key, on_progress)
     if settings.controls:
         raise UserError(f"edit {key} has controls, which this version only makes the maps for: leave them out")
@@ -33,17 +33,18 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     from tav.model.masks import blend_frames
     from tav.model.prompts import encode_prompts
 
-    if params.compute.compile and looks_at_words(settings):
-        print(f"edit@{key}: not compiled, since its attention is looked into", flush=True)
+    if params.compute.compile and looks_inside(settings):
+        print(f"edit@{key}: not compiled, since the network is looked into", flush=True)
         params = params.model_copy(update={"compute": params.compute.model_copy(update={"compile": False})})
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
     num_frames, height, width, _ = source_frames.shape
     savings = announce(params, edit_work(params, key, num_frames, (width, height)), pipe)
     size, trajectory = source_frames.shape[1:3], Trajectory(**inverted)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
-    caption = caption_of(asked.video) if settings.mask or settings.attention else ""
+    caption = caption_of(asked.video) if looks_inside(settings) else ""
     mask = mask_of(settings.mask, source, pipe, trajectory, caption) if settings.mask else None
-    words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if settings.attention else None
+    beside = has_source_beside(settings)
+    words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if beside else None
     with told():
         latents = sample_edit(
             pipe,

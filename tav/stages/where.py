@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from tav.model.ddim import Trajectory
 
 
-def looks_at_words(settings: Edit) -> bool:
-    """Whether an edit looks into the network's attention."""
-    return settings.attention is not None or bool(settings.mask and settings.mask.words)
+def has_source_beside(settings: Edit) -> bool:
+    """Whether the source goes through the network beside the edit."""
+    return settings.attention is not None or settings.method == "plug-and-play"
+
+
+def looks_inside(settings: Edit) -> bool:
+    """Whether an edit looks into the network, which then is not compiled."""
+    return has_source_beside(settings) or bool(settings.mask and settings.mask.words)
 
 
 def caption_of(video: str) -> str:

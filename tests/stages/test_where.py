@@ -68,6 +68,9 @@ def test_words(inverted: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="'tree' is not in 'a cat running'"):
         edited(inverted, mask={"words": ["tree"]})
 
+    featured = edited(inverted, method="plug-and-play")
+    assert np.abs(featured - source.astype(float)).mean() < np.abs(plain - source.astype(float)).mean()
+
     nothing = {"cross_replace": 0.0, "self_replace": 0.0}
     assert (edited(inverted, attention=nothing) == plain).all()
     kept = edited(inverted, attention={"cross_replace": 1.0, "self_replace": 1.0})
