@@ -13,9 +13,9 @@ def tiny_controlnet(folder: Path, base: Path, *, seed: int = 0, factor: int = 4)
     unet = UNet2DConditionModel.from_pretrained(base / "unet")
     levels = {2: (8, 16), 4: (8, 8, 16), 8: (8, 8, 8, 16)}[factor]
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=levels)
-    outputs = [*net.controlnet_down_blocks, net.controlnet_mid_block, net.controlnet_cond_embedding.conv_out]
-    for output in outputs:
+    for output in (*net.controlnet_down_blocks, net.controlnet_mid_block):
         torch.nn.init.normal_(output.weight, std=0.1)
+    torch.nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight)
     net.save_pretrained(folder)
     return folder
 

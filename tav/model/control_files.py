@@ -80,7 +80,9 @@ def check_fits(model: Model, unet: Any, factor: int, name: str) -> None:
 def _config(source: str, revision: str | None) -> dict[str, Any]:
     """What its own file says it is."""
     if not source.startswith(HUB) and not Path(source).is_dir():
-        raise FileNotFoundError(f"{source}: no such folder with a ControlNet or a T2I-Adapter; one on the hub is a hub_id")
+        raise FileNotFoundError(
+            f"{source}: no such folder with a ControlNet or a T2I-Adapter; one on the hub is a hub_id"
+        )
     try:
         config: dict[str, Any] = ControlNetModel.load_config(**_place(source, revision))
     except (OSError, ValueError) as error:
