@@ -58,7 +58,13 @@ def edge_maps(pixel_values: Tensor) -> Tensor:
 
 
 def velocity_loss(
-    unet: Any, model: Any, scheduler: DDIMScheduler, features: Tensor, embeds: Tensor, maps: Tensor, rng: torch.Generator
+    unet: Any,
+    model: Any,
+    scheduler: DDIMScheduler,
+    features: Tensor,
+    embeds: Tensor,
+    maps: Tensor,
+    rng: torch.Generator,
 ) -> Tensor:
     """Mean squared error of the predicted velocity, timesteps spread evenly over the batch."""
     strata = torch.arange(len(features)) + torch.rand(len(features), generator=rng)
@@ -109,12 +115,14 @@ def rate_factor(step: int, settings: Settings) -> float:
 
 def train_into(kind: Kind, base: Path, out: Path, settings: Settings) -> None:
     """Train and write, in float32 as it was trained."""
-    mean, losses = 0.0, train(kind, base, settings)
-    for step, (model, loss) in enumerate(losses, 1):
+    mean, model = 0.0, None
+    for step, (trained, loss) in enumerate(train(kind, base, settings), 1):
+        model = trained
         mean += (loss - mean) / min(step, 50)
         if step % 50 == 0 or step == settings.steps:
             print(f"step {step} of {settings.steps}, loss {mean:.4f}", flush=True)
-    model.save_pretrained(out)
+    if model is not None:
+        model.save_pretrained(out)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The one bridge from params.yaml to the model's own types: the base as it is asked for, tuning's settings, an edit."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tav.model.ddim import AfterStep, OnStep, Trajectory
-    from tav.model.denoiser import Denoiser
+    from tav.model.denoiser import Attachment, Denoiser
     from tav.model.prompts import Prompts
     from tav.model.source_branch import SourceBranch
     from tav.model.tune_settings import TuneSettings
@@ -185,6 +185,7 @@ def sample_edit(
     *,
     words: "Said | None" = None,
     mask: "Tensor | None" = None,
+    attachments: "Sequence[Attachment]" = (),
     split_guidance: bool = False,
     on_step: "OnStep | None" = None,
 ) -> "Tensor":
@@ -198,6 +199,7 @@ def sample_edit(
         negative: its negative prompt.
         words: what `attention` and plug-and-play go by. None: both are left out.
         mask: f h w, of the frames. Outside of it the source's latents are put back at each step.
+        attachments: what stands beside the UNet.
         split_guidance: see `guided`.
         on_step: see OnStep.
 
@@ -216,7 +218,7 @@ def sample_edit(
         latents = start_from_noise(inverted.at(0), schedule, pure=start == 0, seed=settings.seed)
     else:
         latents, noises = inverted.at(len(schedule)), inverted.noises
-    network, after = Network(pipe.unet), []
+    network, after = Network(pipe.unet, attachments), []
     with ExitStack() as stack:
         denoise = guided(network, target, negative, settings.guidance_scale, split=split_guidance)
         if words:

@@ -93,6 +93,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "flows.dvc_api",
         "tav.budget",
         "tav.from_params",
+        "tav.controls_from_params",
         "tav.hashes",
         "tav.comparison",
         "tav.metric_table",
@@ -142,6 +143,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.stages",
         "tav.budget",
         "tav.from_params",
+        "tav.controls_from_params",
         "tav.model",
         "tav.video",
         "tav.measuring",
@@ -154,6 +156,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.params",
     },
     "tav.budget": {"tav.budget", "tav.from_params", "tav.model", "tav.params"},
+    "tav.controls_from_params": {"tav.model", "tav.params"},
     "tav.from_params": {"tav.model", "tav.params"},
     "tav.model": {"tav.model"},
     "tav.measuring": {

@@ -15,7 +15,7 @@ def tiny_controlnet(folder: Path, base: Path, *, seed: int = 0, factor: int = 4)
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=levels)
     for output in (*net.controlnet_down_blocks, net.controlnet_mid_block):
         torch.nn.init.normal_(output.weight, std=0.1)
-    torch.nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight)
+    torch.nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight, std=10.0)
     net.save_pretrained(folder)
     return folder
 

@@ -4,7 +4,7 @@ The real network takes the real step, forward and backward, on tensors that have
 tensors). So whatever changes the step, such as gradient checkpointing or SDXL's UNet, changes what is expected of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tav.budget.meter import Meter, Speed
 from tav.model.alignment import Alignment
+from tav.model.control import Control, Controls
 from tav.model.ddim import Trajectory
 from tav.model.denoiser import DiffusionStep, Network, predict_noise
 from tav.model.inflation import inflate
@@ -85,21 +86,25 @@ def expect_sampling(
     guided: bool,
     split_guidance: bool = False,
     words: bool = False,
+    networks: Sequence[Any] = (),
     speed: Speed | None = None,
 ) -> Expectation:
     """One step of inversion or of sampling, and one decoded frame.
 
     words: as Prompt-to-Prompt does, with the source in the batch, whose cross-attention maps and the edit's are built.
+    networks: ControlNets and T2I-Adapters beside the UNet.
     """
     unet = _skeleton(pipe.unet)
     keep_masters(unet, set(), dtype)
     halves, together = (2, 1) if guided and split_guidance else (1, 2 if guided else 1)
     shape = (num_frames, *_latents_of(pipe, size))
-    step = _WordStep(unet) if words else _SamplingStep(unet)
+    beside = [_alike(network).to(dtype) for network in networks]
+    step = _WordStep(unet, beside, size) if words else _SamplingStep(unet, beside, size)
     meter = _run(step, shape, together + words, speed)
     decode = _run_vae(pipe, lambda vae, latents: vae.decode(latents), (1, *shape[1:]), speed)
     activations = max(meter.peak, decode.peak)
-    return Expectation(_weights(pipe, unet, dtype), activations, halves * meter.seconds, decode.seconds)
+    weights = _weights(pipe, unet, dtype) + sum(p.nbytes for network in beside for p in network.parameters())
+    return Expectation(weights, activations, halves * meter.seconds, decode.seconds)
 
 
 class _TuningStep(nn.Module):
@@ -112,12 +117,24 @@ class _TuningStep(nn.Module):
 
 
 class _SamplingStep(_TuningStep):
+    def __init__(self, unet: Any, networks: Sequence[Any] = (), size: tuple[int, int] = (0, 0)) -> None:
+        """networks: beside the UNet; size: width and height of their maps in pixels."""
+        super().__init__(unet)
+        self.networks, self.size = nn.ModuleList(networks), size
+
     @torch.no_grad()
     def forward(self, latents: Tensor, prompts: Prompts) -> None:
-        predict_noise(self.unet, latents, torch.zeros(1, dtype=torch.long), *prompts)
+        step = DiffusionStep(torch.zeros(1, dtype=torch.long), 0, 1)
+        self.network(len(latents) // len(prompts.embeds), latents)(latents, step, prompts)
+
+    def network(self, num_frames: int, latents: Tensor) -> Network:
+        """The UNet, with what stands beside it."""
+        maps = torch.empty(num_frames, 3, *self.size[::-1])
+        controls, (height, width) = [Control(network, maps) for network in self.networks], latents.shape[-2:]
+        return Network(self.unet, [Controls(controls, self.unet, (height, width))] if controls else [])
 
 
-class _WordStep(_TuningStep):
+class _WordStep(_SamplingStep):
     """Of Prompt-to-Prompt: the source, the negative prompt where there is guidance, the target."""
 
     @torch.no_grad()
@@ -125,7 +142,7 @@ class _WordStep(_TuningStep):
         source, *halves = separate(prompts)
         video = latents.chunk(1 + len(halves))[0]
         inverted, scale = Trajectory(torch.stack([video, video])), float(len(halves))  # 1 is no guidance
-        branch = SourceBranch(Network(self.unet), inverted, source, halves[-1], halves[0], scale)
+        branch = SourceBranch(self.network(len(video), latents), inverted, source, halves[-1], halves[0], scale)
         ones = torch.ones(PROMPT_TOKENS)
         words = PromptToPrompt(branch, WordSettings(1, 1), Alignment(ones.diag(), ones), ones, None)
         with words.on(self.unet):
@@ -134,8 +151,13 @@ class _WordStep(_TuningStep):
 
 def _skeleton(unet: Any) -> Any:
     """The UNet from its config alone, inflated, on the meta device."""
+    return inflate(_alike(unet))
+
+
+def _alike(model: Any) -> Any:
+    """A model from its config alone, on the meta device."""
     with torch.device("meta"):
-        return inflate(type(unet).from_config(unet.config))
+        return type(model).from_config(model.config)
 
 
 def _run(step: _TuningStep, shape: tuple[int, ...], prompts: int, speed: Speed | None) -> "Meter":

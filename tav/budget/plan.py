@@ -46,6 +46,8 @@ class Work:
     guided: bool = False
     words: bool = False
     """Prompt-to-Prompt and Plug-and-Play: the source is in the batch."""
+    networks: tuple[Any, ...] = ()
+    """ControlNets and T2I-Adapters beside the UNet; meta tensors will do."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,16 @@ def expect(
         guided=work.guided,
         split_guidance=savings.split_guidance,
         words=work.words,
+        networks=work.networks,
         speed=speed,
     )
 
 
-def edit_work(params: Params, key: str, num_frames: int, size: tuple[int, int]) -> Work:
-    """Of an edit, as its settings have it."""
+def edit_work(params: Params, key: str, num_frames: int, size: tuple[int, int], networks: tuple[Any, ...] = ()) -> Work:
+    """Of an edit, as its settings have it. networks: of its controls."""
     settings = params.edit_of(key)
     beside = settings.attention is not None or settings.method == "plug-and-play"
-    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, beside)
+    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, beside, networks)
 
 
 def frames_at_once(params: Params, work: Work) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine, window_of
 from tav.params import Extract, Params, told
@@ -32,7 +32,7 @@ def print_plan(params: Params) -> None:
     for name in ("stage", "frames", "size", "memory", "saved by", "time"):
         table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
     total, left_out = 0.0, ""
-    for work in works(params):
+    for work in works(params, pipe):
         cells = [f"{work.stage}@{work.key}", str(work.num_frames), "{}x{}".format(*work.size)]
         alike = replace(work, key=_own(params, work))
         if alike not in known:
@@ -62,10 +62,12 @@ def _own(params: Params, work: Work) -> str:
     return str(params.tune_of(work.key).model_dump(include=own))
 
 
-def works(params: Params) -> Iterator[Work]:
-    """Of each video and edit of params.yaml, at the size that extract would give it."""
+def works(params: Params, shapes: Any) -> Iterator[Work]:
+    """Of each video and edit of params.yaml, at the size that extract would give it. shapes: from `load_shapes`."""
+    from tav.controls_from_params import control_shapes
     from tav.video import fitted_size, probe
 
+    networks: dict[Any, tuple[Any, ...]] = {}  # edits with the same controls are alike
     for key, video in params.videos.items():
         extract, info = params.extract_of(key), probe(Path(video.path))
         size = fitted_size(info.width, info.height, extract.size)
@@ -74,7 +76,9 @@ def works(params: Params) -> Iterator[Work]:
         yield Work("invert", key, num_frames, size)
         for name, edit in params.edits.items():
             if edit.video == key:
-                yield edit_work(params, name, num_frames, size)
+                controls = params.edit_of(name).controls
+                beside = networks.setdefault(controls, control_shapes(params.edit_of(name), shapes))
+                yield edit_work(params, name, num_frames, size, beside)
 
 
 def _all_frames(extract: Extract, info: "VideoInfo") -> int:

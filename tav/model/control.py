@@ -11,7 +11,7 @@ Both are diffusers' own classes and see the frames as the UNet does, folded into
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor
 from tav.model.denoiser import DiffusionStep, unet_inputs
 from tav.model.prompts import Prompts
 
-Model = ControlNetModel | T2IAdapter
+Model: TypeAlias = Any
+"""diffusers' ControlNetModel or T2IAdapter."""
 Residuals = dict[str, list[Tensor] | Tensor]
 
 
@@ -89,7 +90,7 @@ class Controls:
         if not on:
             return {}
         # the UNet empties the list, and may add in place
-        summed = [_of_batch(sum(parts), videos, step) for parts in zip(*on, strict=True)]  # type: ignore[arg-type]
+        summed = [_of_batch(sum(parts), videos, step) for parts in zip(*on, strict=True)]
         return {"down_intrablock_additional_residuals": summed}
 
 
@@ -125,7 +126,8 @@ def _features(control: Control, unet: Any, latent_size: tuple[int, int]) -> list
     if adapter.config.in_channels == 1:
         maps = maps.mean(1, keepdim=True)
     features: list[Tensor] = list(adapter(maps))
-    got, expected = [tuple(feature.shape[1:]) for feature in features], adapter_shapes(unet, *latent_size)
+    got = [(c, h, w) for _, c, h, w in (feature.shape for feature in features)]
+    expected = adapter_shapes(unet, *latent_size)
     if got != expected[: len(got)]:
         raise ValueError(
             f"the T2I-Adapter gives features of {_listed(got)}, this base takes {_listed(expected)}: take one that was "
@@ -160,4 +162,3 @@ def _of_batch(frames: Tensor, videos: int, step: DiffusionStep) -> Tensor:
 
 def _listed(shapes: list[tuple[int, int, int]]) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in shapes)
-

@@ -46,14 +46,16 @@ def load_control(
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{_name(source)} can't be loaded: {_line(error)}") from error
     check_fits(model, unet, factor, _name(source))
-    return model.requires_grad_(False).eval().to(device, dtype)  # type: ignore[no-any-return]
+    return model.requires_grad_(False).eval().to(device, dtype)
 
 
-def load_control_shapes(source: str, *, revision: str | None = None) -> Model:
-    """The network without its weights: meta tensors. Errors as of `load_control`."""
+def load_control_shapes(source: str, unet: Any, *, factor: int, revision: str | None = None) -> Model:
+    """The network without its weights: meta tensors. Arguments and errors as of `load_control`."""
     config = _config(source, revision)
     with torch.device("meta"):
-        return CLASSES[config["_class_name"]].from_config(config)  # type: ignore[no-any-return]
+        model = CLASSES[config["_class_name"]].from_config(config)
+    check_fits(model, unet, factor, _name(source))
+    return model
 
 
 def check_fits(model: Model, unet: Any, factor: int, name: str) -> None:
@@ -81,7 +83,7 @@ def _config(source: str, revision: str | None) -> dict[str, Any]:
     """What its own file says it is."""
     if not source.startswith(HUB) and not Path(source).is_dir():
         raise FileNotFoundError(
-            f"{source}: no such folder with a ControlNet or a T2I-Adapter; one on the hub is a hub_id"
+            f"{source}: no such folder with a ControlNet or a T2I-Adapter; one on the hub is hub:owner/name"
         )
     try:
         config: dict[str, Any] = ControlNetModel.load_config(**_place(source, revision))

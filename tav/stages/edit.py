@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
-from tav.params import ON_TUNED, Params, UserError, settings_text, told
+from tav.params import ON_TUNED, Params, settings_text, told
 from tav.stages import OnProgress, Progress
+from tav.stages.following import maps_of
 from tav.stages.where import caption_of, has_source_beside, looks_inside, mask_of
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     asked, settings = params.video_edit(key), params.edit_of(key)
     if settings.method not in ON_TUNED:
         return run_baseline(params, key, on_progress)
-    if settings.controls:
-        raise UserError(f"edit {key} has controls, which this version only makes the maps for: leave them out")
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
+    maps = maps_of(settings, asked.video, source)
 
     from tav.budget.plan import announce, edit_work
+    from tav.controls_from_params import attachments_of, open_controls
     from tav.from_params import Said, open_base, precision_of, sample_edit, told_cut
     from tav.model.ddim import Trajectory
     from tav.model.latents import decode
@@ -38,7 +39,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         params = params.model_copy(update={"compute": params.compute.model_copy(update={"compile": False})})
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
     num_frames, height, width, _ = source_frames.shape
-    savings = announce(params, edit_work(params, key, num_frames, (width, height)), pipe)
+    networks = open_controls(settings, pipe)
+    savings = announce(params, edit_work(params, key, num_frames, (width, height), networks), pipe)
     size, trajectory = source_frames.shape[1:3], Trajectory(**inverted)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
@@ -54,6 +56,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             negative,
             words=words,
             mask=mask,
+            attachments=attachments_of(settings, networks, list(maps.values()), pipe),
             split_guidance=savings.split_guidance,
             on_step=lambda done, total: on_progress(Progress(done, total)),
         )
@@ -72,7 +75,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
     text = _text(params, key, caption_of(asked.video))
-    _write(key, frames, source, source_frames, mask, audio, facts, text)
+    _write(key, frames, source, {"source": source_frames, **maps}, mask, audio, facts, text)
 
 
 def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
@@ -100,7 +103,7 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
     facts |= {"device": device, "precision": precision_of(params.compute, device)}
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
-    _write(key, frames, source, source_frames, None, audio, facts, _text(params, key, caption))
+    _write(key, frames, source, {"source": source_frames}, None, audio, facts, _text(params, key, caption))
 
 
 def _text(params: Params, key: str, caption: str) -> str | None:
@@ -112,13 +115,16 @@ def _write(
     key: str,
     frames: "np.ndarray",
     source: dict[str, Any],
-    source_frames: "np.ndarray",
+    rows: "dict[str, np.ndarray]",
     mask: "Tensor | None",
     audio: Path,
     facts: dict[str, Any],
     text: str | None,
 ) -> None:
-    """All that the stage makes, as one folder: whole or not there. text: goes into the MP4 and the GIF."""
+    """All that the stage makes, as one folder: whole or not there.
+
+    rows: of the contact sheet, above mask and edit. text: goes into the MP4 and the GIF.
+    """
     from tav.video import unfit, write_contact_sheet, write_gif, write_mp4
     from tav.video.masks import mask_pictures
 
@@ -128,12 +134,10 @@ def _write(
     with atomic(artifact("edit", key)) as folder:
         write_frames(folder / "frames", frames)
         sound = audio if audio.exists() else None
-        rows, labels = [source_frames, frames], ["source", facts["prompt"]]
         if mask is not None:
-            rows.insert(1, mask_pictures(mask.numpy()))
-            labels.insert(1, "mask")
-            write_frames(folder / "frames/mask", rows[1])
+            rows = rows | {"mask": mask_pictures(mask.numpy())}
+            write_frames(folder / "frames/mask", rows["mask"])
         write_mp4(folder / "video.mp4", shown, source["fps"], audio_from=sound, text=text)
         write_gif(folder / "preview.gif", shown, source["fps"], text=text)
-        write_contact_sheet(folder / "sheet.png", rows, labels)
+        write_contact_sheet(folder / "sheet.png", [*rows.values(), frames], [*rows, facts["prompt"]])
         write_json(folder / "edit.json", facts)

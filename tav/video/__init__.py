@@ -3,6 +3,7 @@
 The only package that imports decord and av, and it does so when a file is opened. No torch.
 """
 
+from tav.video.alongside import read_alongside
 from tav.video.fitting import fitted_size, resize, unfit
 from tav.video.metadata import text_in
 from tav.video.picking import Picked, Span, cadence, pick_frames
@@ -21,6 +22,7 @@ __all__ = [
     "frame_times",
     "pick_frames",
     "probe",
+    "read_alongside",
     "read_frames",
     "resize",
     "shown_frames",

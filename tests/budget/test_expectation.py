@@ -4,16 +4,19 @@ import pytest
 import torch
 from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
+from tiny_controls import tiny_adapter, tiny_controlnet
 
 from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
 from tav.budget.meter import Meter, Speed, measure_speed
+from tav.model.control import Control, Controls
+from tav.model.control_files import load_control
 from tav.model.ddim import Trajectory
 from tav.model.denoiser import DiffusionStep, Network
 from tav.model.inflation import inflate
 from tav.model.latents import encode_moments
 from tav.model.pretrained import load_pipeline, load_shapes
 from tav.model.prompt_to_prompt import WordSettings, prompt_to_prompt
-from tav.model.prompts import encode_prompts
+from tav.model.prompts import Prompts, encode_prompts
 from tav.model.source_branch import SourceBranch
 from tav.model.tuning import TuneSettings, tune
 
@@ -57,6 +60,28 @@ def test_what_saves_memory_is_seen_to(shapes):
     half = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, split_guidance=True, words=True)
     assert half.activations < 0.95 * words.activations
     assert words.activations > 1.3 * whole.activations  # three videos where there were two, and maps
+
+
+def test_controls_are_counted(sd_folder, shapes, tmp_path):
+    """As the real step takes them: the ControlNet's weights and its residuals, the adapter's features."""
+    pipe = load_pipeline(str(sd_folder))
+    inflate(pipe.unet)
+    nets = [
+        load_control(str(folder), pipe.unet, factor=4)
+        for folder in (tiny_controlnet(tmp_path / "net", sd_folder), tiny_adapter(tmp_path / "adapter"))
+    ]
+    plain = expect_sampling(shapes, 4, SIZE, FLOAT, guided=True)
+    for networks in ([nets[0]], nets):
+        expected = expect_sampling(shapes, 4, SIZE, FLOAT, guided=True, networks=networks)
+        added = sum(p.nbytes for network in networks for p in network.parameters())
+        assert expected.weights - plain.weights == pytest.approx(added)
+        latents, step = torch.zeros(8, 4, SIZE[1] // 4, SIZE[0] // 4), DiffusionStep(torch.tensor(500), 0, 1)
+        prompts = Prompts(torch.zeros(2, 77, 32))
+        with Meter(None) as taken, torch.no_grad():
+            controls = [Control(network, torch.zeros(4, 3, SIZE[1], SIZE[0])) for network in networks]
+            Network(pipe.unet, [Controls(controls, pipe.unet, latents.shape[-2:])])(latents, step, prompts)
+        assert 0.95 * taken.peak < expected.activations < 1.1 * taken.peak
+        assert expected.activations > plain.activations
 
 
 def test_time_follows_the_work(shapes):

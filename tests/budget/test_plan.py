@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from project import make_models, make_project
+from tiny_controls import tiny_controlnet
 from typer.testing import CliRunner
 
 from tav.__main__ import app
@@ -105,10 +106,26 @@ def test_a_stage_stops_before_it_starts(data: dict[str, Any], shapes: Any) -> No
         announce(check(data), replace(EDIT, num_frames=1024, size=(2048, 2048)), shapes)
 
 
+def test_an_edits_controls_are_in_the_plan(data: dict[str, Any], shapes: Any, tmp_path: Path) -> None:
+    base = Path(data["base"]["source"])
+    net = tiny_controlnet(tmp_path / "net", base)
+    data["condition"] = {"kinds": ["canny"]}
+    data["edits"]["cat--dog"]["controls"] = [{"kind": "canny", "model": {"source": str(net)}}]
+    *_, work = works(check(data), shapes)
+    needs = [
+        expect(check(data), w, Savings(), shapes, Machine("cpu", 0)).memory("cpu")
+        for w in (work, replace(work, networks=()))
+    ]
+    assert needs[0] > needs[1]
+    data["edits"]["cat--dog"]["controls"][0]["model"]["source"] = str(base / "unet")
+    with pytest.raises(UserError, match="is a UNet2DConditionModel; expected a ControlNetModel or a T2IAdapter"):
+        list(works(check(data), shapes))
+
+
 def test_the_command(data: dict[str, Any]) -> None:
     result = CliRunner().invoke(app, ["plan"])
     assert result.exit_code == 0
-    for work in works(check(data)):
+    for work in works(check(data), None):
         assert f"{work.stage}@{work.key}" in result.output
     assert re.search(r"In all about \d+ s of computing, one after the other\.", result.output)
     assert not Path("artifacts").exists()

@@ -1,0 +1,71 @@
+"""The bridge from an edit's settings to what stands beside the UNet: the networks of its controls, and their maps."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tav.params import Edit, told
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tav.model.control import Model as ControlModel
+    from tav.model.denoiser import Attachment
+
+
+def open_controls(settings: Edit, pipe: Any) -> "tuple[ControlModel, ...]":
+    """The networks of an edit's controls, as the pipeline's UNet runs. Raises UserError."""
+    if not settings.controls:
+        return ()
+    from tav.model.control_files import load_control
+
+    dtype, factor = pipe.unet.conv_in.weight.dtype, pipe.vae_scale_factor
+    with told():
+        return tuple(
+            load_control(
+                control.model.place,
+                pipe.unet,
+                factor=factor,
+                revision=control.model.revision,
+                dtype=dtype,
+                device=pipe.device,
+            )
+            for control in settings.controls
+        )
+
+
+def control_shapes(settings: Edit, shapes: Any) -> "tuple[ControlModel, ...]":
+    """The same without their weights. shapes: from `load_shapes`. Raises UserError."""
+    if not settings.controls:
+        return ()
+    from tav.model.control_files import load_control_shapes
+
+    factor = 2 ** (len(shapes.vae.config.block_out_channels) - 1)
+    with told():
+        return tuple(
+            load_control_shapes(control.model.place, shapes.unet, factor=factor, revision=control.model.revision)
+            for control in settings.controls
+        )
+
+
+def attachments_of(
+    settings: Edit, networks: "Sequence[ControlModel]", maps: "Sequence[np.ndarray]", pipe: Any
+) -> "list[Attachment]":
+    """What stands beside the UNet in an edit. Raises UserError.
+
+    Args:
+        settings: of the edit.
+        networks: of its controls, from `open_controls`.
+        maps: that each of them follows, uint8 (f h w 3).
+        pipe: from `open_base`.
+    """
+    if not networks:
+        return []
+    from tav.model.control import Control, Controls, pixel_maps
+
+    controls = [
+        Control(network, pixel_maps(of_network, pipe.device), asked.scale, asked.start, asked.end)
+        for asked, network, of_network in zip(settings.controls, networks, maps, strict=True)
+    ]
+    height, width = (side // pipe.vae_scale_factor for side in maps[0].shape[1:3])
+    with told():
+        return [Controls(controls, pipe.unet, (height, width))]

@@ -1,0 +1,30 @@
+"""The maps that an edit follows: made by the stage condition, or of one's own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tav.artifacts import artifact, read_frames
+from tav.params import Edit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def maps_of(settings: Edit, video: str, source: dict[str, Any]) -> "dict[str, np.ndarray]":
+    """What each control follows, uint8 (f h w 3), by its place and name. Raises UserError.
+
+    Args:
+        settings: of the edit.
+        video: its key.
+        source: what extract noted: where the frames come from.
+    """
+    from tav.video import read_alongside
+
+    maps = {}
+    for place, control in enumerate(settings.controls, 1):
+        if control.frames is not None:
+            maps[f"condition {place}: {control.frames}"] = read_alongside(Path(control.frames), source)
+        else:
+            made = artifact("condition", video, f"maps/{control.kind}")
+            maps[f"condition {place}: {control.kind}"] = read_frames(made)
+    return maps
