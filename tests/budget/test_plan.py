@@ -20,7 +20,7 @@ from tav.params import Params, UserError, check
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    make_project(folder, make_models(folder / "models"))
+    make_project(folder, make_models(tmp_path_factory.mktemp("models")))
     return folder
 
 
