@@ -3,7 +3,7 @@
     python -m benchmarks.papers_table --videos 24 --out runs/papers.json --markdown docs/papers_table.md
 
 Each video has an edit of its object, background, colour and style. All variants and methods are those of `tav ablate`,
-with the settings of params.yaml. It goes on where it was stopped: a finished video is kept in --out. The shipped CLIP
+with the settings of params.yaml. It goes on where it was stopped: what is finished is kept in --out. The shipped CLIP
 measures frame consistency and textual alignment, optical flow the motion, and the judge what is to be seen.
 """
 
@@ -47,9 +47,11 @@ COLUMNS = {  # name of a figure -> heading, how it is written
 """right: share of frames in which the judge sees what was asked for. motion: correlation of the subject's path, as the
 judge sees it, with the source's. hue spread: of one subject over the frames (object and background edits)."""
 Row = dict[str, float]
+Made = tuple[Any, Trajectory]
+"""A tuned pipeline, and the video's inversion by it."""
 
 
-def tuned_pipe(settings: Params, variant: Variant, frames: np.ndarray, prompt: str) -> tuple[Any, Trajectory]:
+def tuned_pipe(settings: Params, variant: Variant, frames: np.ndarray, prompt: str) -> Made:
     """A pipeline as a variant tunes it, and the video's inversion by it."""
     pipe = load_pipeline(settings.base.source)
     moments = encode_moments(pipe.vae, frames)
@@ -68,14 +70,14 @@ def tuned_pipe(settings: Params, variant: Variant, frames: np.ndarray, prompt: s
 
 
 def edited(
-    settings: Params, variant: Variant, made: tuple[Any, Trajectory], frames: np.ndarray, texts: tuple[str, str]
+    settings: Params, variant: Variant, made: Made | None, frames: np.ndarray, texts: tuple[str, str]
 ) -> np.ndarray:
     """An edited video: uint8 (f h w 3). texts: caption and prompt."""
     changes = dict(variant.edit)
     if changes.get("method") == "per-frame-sdedit" and settings.edit.strength == 1:
         changes["strength"] = SDEDIT_STRENGTH
     edit = Edit.model_validate({**settings.edit.model_dump(by_alias=True), **changes})
-    if edit.method == "tune-a-video":
+    if edit.method == "tune-a-video" and made:
         pipe, inverted = made
         negative, target = encode_prompts(pipe, [edit.negative_prompt, texts[1]])
         return decode(pipe.vae, sample_edit(pipe, edit, inverted, target, negative))
@@ -86,43 +88,47 @@ def edited(
     return edit_frames(edit.method, pipe, frames, asked)
 
 
-def rows_of(
-    settings: Params, scenes: list[Scene], asked: dict[str, Scene], judge: Judge, clip: Any
-) -> Iterator[tuple[str, str, Row]]:
-    """(variant, kind, figures) of one video. A tuning is made once for all that share it."""
-    frames, own = render_video(scenes), caption(scenes[0])
-    tunings: dict[str, tuple[Any, Trajectory]] = {}
-    for variant in ALL:
-        is_baseline = "method" in variant.edit
-        name = json.dumps(variant.tune)
-        if not is_baseline and name not in tunings:
-            tunings[name] = tuned_pipe(settings, variant, frames, own)
+class Video:
+    """A seeded video with what is asked of it, and its tunings: each is made once for all variants that share it."""
+
+    def __init__(self, settings: Params, scenes: list[Scene], asked: dict[str, Scene]) -> None:
+        self.settings, self.scenes, self.asked = settings, scenes, asked
+        self.frames, self.caption = render_video(scenes), caption(scenes[0])
+        self.tunings: dict[str, Made] = {}
+
+    def rows(self, variant: Variant, judge: Judge, clip: Any) -> Iterator[tuple[str, str, Row]]:
+        """(variant, kind, figures) of each edit."""
+        name, made = json.dumps(variant.tune), None
+        if "method" not in variant.edit:
+            if name not in self.tunings:
+                self.tunings[name] = tuned_pipe(self.settings, variant, self.frames, self.caption)
+            made = self.tunings[name]
         for kind in KINDS:
-            prompt = caption(asked[kind])
-            video = edited(settings, variant, tunings.get(name, (None, None)), frames, (own, prompt))
+            prompt = caption(self.asked[kind])
+            video = edited(self.settings, variant, made, self.frames, (self.caption, prompt))
             features, text = image_features(clip, video), text_features(clip, prompt)
             figures = {
                 "frame_consistency": frame_consistency(features),
                 "textual_alignment": textual_alignment(features, text, clip.model.logit_scale.item()),
-                "motion_alignment": motion_alignment(video, frames),
-                **figures_of(kind, asked[kind], scenes, read(judge, video)),
+                "motion_alignment": motion_alignment(video, self.frames),
+                **figures_of(kind, self.asked[kind], self.scenes, read(judge, video)),
             }
             yield variant.name, kind, figures
 
 
 def table(results: dict[str, list[Any]], kinds: tuple[str, ...] = KINDS) -> str:
     """Markdown: a row a variant, its means with bootstrap intervals over videos."""
-    heads = [heading for heading, _ in COLUMNS.values()]
+    heads = ["videos", *(heading for heading, _ in COLUMNS.values())]
     lines = [f"| method | {' | '.join(heads)} |", "| --- |" + " --- |" * len(heads)]
     for variant in ALL:
-        cells = []
+        made = [
+            (v, row) for v, rows in results.items() for who, kind, row in rows if who == variant.name and kind in kinds
+        ]
+        if not made:
+            continue
+        cells = [str(len({video for video, _ in made}))]
         for name, (_, form) in COLUMNS.items():
-            values = [
-                (video, row[name])
-                for video, rows in results.items()
-                for who, kind, row in rows
-                if who == variant.name and kind in kinds and name in row
-            ]
+            values = [(video, row[name]) for video, row in made if name in row]
             mean = mean_of(values) if values else None
             cells.append(f"{form} [{form}, {form}]".format(mean.mean, mean.low, mean.high) if mean else "")
         lines.append(f"| {variant.name} | {' | '.join(cells)} |")
@@ -137,7 +143,7 @@ def document(results: dict[str, list[Any]], settings: Params, command: str) -> s
         f"{settings.invert.num_inference_steps} steps of inversion, {settings.tune.steps} of tuning, "
         f"guidance {settings.edit.guidance_scale:g}. Mean [95 % bootstrap interval over videos]."
     )
-    few = "" if number >= 24 else f" Only {number} videos so far, of 24 that were planned: the intervals are wide.\n"
+    few = "" if number >= 24 else f" Only {number} videos, of 24 that were planned: the intervals are wide."
     parts = [
         "# The papers' table, on Emoji World",
         f"Written by `{command}`. {what}{few}",
@@ -153,7 +159,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=24)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--strength", type=float, help="instead of what params.yaml says")
-    parser.add_argument("--out", type=Path, required=True, help="a JSON, in which finished videos are kept")
+    parser.add_argument("--out", type=Path, required=True, help="a JSON, in which what is finished is kept")
+    parser.add_argument("--only", nargs="*", help="methods, by name; default: all")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
     asked = parser.parse_args()
     settings = parameters.load(asked.params)
@@ -163,15 +170,19 @@ def main() -> None:
     judge, clip = load_judge(JUDGE), load_clip(settings.evaluate.clip)
     results = json.loads(asked.out.read_text()) if asked.out.exists() else {}
     asked.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen = [variant for variant in ALL if not asked.only or variant.name in asked.only]
     for i, (scenes, wanted) in enumerate(make_videos(asked.videos)):
-        if str(i) not in results:
-            results[str(i)] = list(rows_of(settings, scenes, wanted, judge, clip))
-            asked.out.write_text(json.dumps(results) + "\n")
+        video, rows = Video(settings, scenes, wanted), results.setdefault(str(i), [])
+        for variant in chosen:
+            if variant.name not in {name for name, _, _ in rows}:
+                rows += video.rows(variant, judge, clip)
+                asked.out.write_text(json.dumps(results) + "\n")
         print(f"{i + 1} of {asked.videos} videos", flush=True)
     print(table(results))
     if asked.markdown:
         command = f"python -m benchmarks.papers_table --videos {asked.videos}"
         command += f" --strength {asked.strength:g}" if asked.strength else ""
+        command += f" --only {' '.join(asked.only)}" if asked.only else ""
         asked.markdown.write_text(document(results, settings, command))
 
 

@@ -35,6 +35,9 @@ VARIANTS = (
     Variant("per-frame", "each frame inverted and edited alone", tune=UNTUNED, edit={"method": "per-frame-ddim"}),
 )
 BASELINES = (
+    Variant(
+        "plug-and-play", "each frame alone, on its features", tune=UNTUNED, edit={"method": "per-frame-plug-and-play"}
+    ),
     Variant("sdedit", "each frame noised and denoised alone", tune=UNTUNED, edit={"method": "per-frame-sdedit"}),
     Variant("text2video-zero", "a new video of the prompt", tune=UNTUNED, edit={"method": "text2video-zero"}),
 )

@@ -53,10 +53,10 @@ def test_variants_that_share_a_tuning_run_none(project: Path) -> None:
 
 def test_baselines_need_no_tuning(project: Path) -> None:
     said = ablate("yellow-cat", [variant.name for variant in BASELINES], baselines=False)
-    assert said[-2] == "added 2 edits, which need 0 tunings more"
+    assert said[-2] == "added 3 edits, which need 0 tunings more"
     params = load()
     methods = {params.edit_of(key).method for key, edit in params.edits.items() if edit.variant}
-    assert methods == {"per-frame-sdedit", "text2video-zero"}
+    assert methods == {"per-frame-plug-and-play", "per-frame-sdedit", "text2video-zero"}
     assert {edit.video for edit in params.edits.values() if edit.variant} == {"yellow-cat--untuned"}
     assert params.tune_of("yellow-cat--untuned").steps == 0
 
