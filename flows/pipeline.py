@@ -149,7 +149,7 @@ def run_child(command: Sequence[str], stage: Stage, share: Share, stop: threadin
             logger.info(hidden(line))
             show(line)
 
-    env = process.environment(share.threads, share.gpu)
+    env = process.environment(share.threads, share.gpu, share.place)
     end = process.run(command, env, on_line, stage.meta.timeout, stop)
     return end._replace(text=hidden(end.text))
 

@@ -21,11 +21,15 @@ def repro(stage: str) -> list[str]:
     return [sys.executable, "-P", "-m", "flows.repro", stage]  # -P: not a flows.py of the project
 
 
-def environment(threads: int, gpu: str | None = None) -> dict[str, str]:
-    """What a stage finds in its environment: this Python first, its share of the machine, no telemetry."""
+def environment(threads: int, gpu: str | None = None, place: int = 0) -> dict[str, str]:
+    """What a stage finds in its environment: this Python first, its share of the machine, no telemetry.
+
+    place: of those that run at once; each has a resident worker of its own, which ends with this process.
+    """
     here = Path(sys.executable).parent  # dvc.yaml's commands say `python`
     return {
         "OMP_NUM_THREADS": str(threads),
+        "TAV_RESIDENT": f"{os.getpid()}-{(gpu or str(place)).replace('/', '_')}",
         **os.environ,
         "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "SHELL": "/bin/sh",  # DVC runs commands in the user's shell, whichever that is

@@ -15,6 +15,8 @@ class Share(NamedTuple):
     threads: int
     gpu: str | None
     """As CUDA_VISIBLE_DEVICES names it."""
+    place: int = 0
+    """Its number among those that run at once: one resident worker serves each."""
 
 
 class Machine:
@@ -28,7 +30,7 @@ class Machine:
     def __init__(self, cores: int, gpus: Sequence[str] = (), jobs: int | None = None) -> None:
         self.free_cores = cores
         self.free_gpus = list(gpus)
-        self.free_jobs = min(cores, jobs or cores)
+        self.free_places = list(range(min(cores, jobs or cores)))
         self._has_gpus = bool(gpus)
 
     def lend(self, ready: Sequence[Stage]) -> list[tuple[Stage, Share]]:
@@ -36,20 +38,23 @@ class Machine:
         chosen: list[tuple[Stage, str | None]] = []
         for stage in ready:
             wants_gpu = self._has_gpus and stage.meta.pool == "gpu"
-            if self.free_jobs and self.free_cores > len(chosen) and (self.free_gpus or not wants_gpu):
+            if (
+                len(self.free_places) > len(chosen)
+                and self.free_cores > len(chosen)
+                and (self.free_gpus or not wants_gpu)
+            ):
                 chosen.append((stage, self.free_gpus.pop(0) if wants_gpu else None))
-                self.free_jobs -= 1
         lent = []
         for i, (stage, gpu) in enumerate(chosen):
             threads = -(-self.free_cores // (len(chosen) - i))
             self.free_cores -= threads
-            lent.append((stage, Share(threads, gpu)))
+            lent.append((stage, Share(threads, gpu, self.free_places.pop(0))))
         return lent
 
     def take_back(self, share: Share) -> None:
         """A stage ended."""
         self.free_cores += share.threads
-        self.free_jobs += 1
+        self.free_places = sorted([*self.free_places, share.place])
         if share.gpu is not None:
             self.free_gpus.append(share.gpu)
 

@@ -1,9 +1,18 @@
 """`tav`, the command a person types, and `python -m tav STAGE KEY`, which DVC types."""
 
-import errno
 import os
-import re
 import sys
+
+if __name__ == "__main__":  # before anything that takes its time
+    from tav.running.handing import hand_over
+
+    if (ended := hand_over(sys.argv[1:])) is not None:
+        sys.exit(ended)
+
+import errno
+import re
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -30,16 +39,23 @@ KeyArgument = Annotated[str, typer.Argument(help="A name under `videos` or `edit
 
 def main() -> None:
     """Run a command. An error that a person can mend is one line; TAV_TRACEBACK=1 shows where it came from."""
+    sys.exit(outcome(app))
+
+
+def outcome(run: Callable[[], object]) -> int:
+    """The exit code of a command, which tells what went wrong."""
     try:
-        app()
+        run()
     except Exception as error:
         line = explain(error)
         if line is None or os.environ.get("TAV_TRACEBACK"):
-            raise
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(1)
+            traceback.print_exc()
+        else:
+            print(f"error: {line}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    return 0
 
 
 def explain(error: BaseException) -> str | None:
@@ -152,6 +168,21 @@ def edit(key: KeyArgument = "") -> None:
 def evaluate(key: KeyArgument = "") -> None:
     """Stage: measure an edited video."""
     _run_stage("evaluate", _key(key))
+
+
+@app.command(hidden=True)
+def reside(listener: int, owner: int) -> None:
+    """Run the stages of one DVC, one after the other, for the commands that it starts."""
+    import socket
+
+    from tav.running.resident import reside as stay
+    from tav.running.stage import run_stage
+
+    stay(
+        socket.socket(fileno=listener),
+        owner,
+        lambda stage, key: outcome(lambda: run_stage(stage, key and check_key(key))),
+    )
 
 
 @app.command()

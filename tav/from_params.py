@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tav.loaded_base import identity_of, loaded
 from tav.params import Attention, Compute, Edit, Invert, Params, Window, told
 
 if TYPE_CHECKING:
@@ -31,16 +32,15 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
     """
     from tav.model.inflation import inflate
     from tav.model.options import apply
-    from tav.model.pretrained import identity
     from tav.model.tuned_weights import load_tuned_weights
 
-    base, compute = params.base, params.compute
+    compute = params.compute
     pipe, dtype = _open(params)
     with told():
         if tuned is None:
             inflate(pipe.unet, seed=seed)
         else:
-            load_tuned_weights(pipe.unet, tuned, base=identity(base.place, base.revision, loras=base.fused))
+            load_tuned_weights(pipe.unet, tuned, base=identity_of(params.base))
         apply(
             pipe.unet,
             dtype,
@@ -59,16 +59,11 @@ def open_image_base(params: Params) -> Any:
 def _open(params: Params) -> "tuple[Any, torch.dtype]":
     """The pipeline as it is loaded, and the dtype that its UNet runs in."""
     from tav.model.device import best_device
-    from tav.model.pretrained import load_pipeline
 
-    base = params.base
     with told():
         device = best_device()
         dtype = dtype_of(params.compute, device)
-        pipe = load_pipeline(
-            base.place, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=device
-        )
-    return pipe, dtype
+        return loaded(params.base, dtype, device), dtype
 
 
 def edit_by_baseline(

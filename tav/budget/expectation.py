@@ -70,8 +70,7 @@ def expect_tuning(
     tuned = trainable_parameters(unet, settings)
     meter = _run(_TuningStep(unet.train()), (num_frames, *_latents_of(pipe, size)), 1, speed)
     encode = _run_vae(pipe, lambda vae, pixels: vae.encode(pixels), (1, 3, *size[::-1]), speed)
-    each = (2 if settings.adam8bit else 8) + (4 if settings.prior_weight else 0)
-    state = each * sum(parameter.numel() for parameter in tuned.values())
+    state = (2 if settings.adam8bit else 8) * sum(parameter.numel() for parameter in tuned.values())
     activations = max(meter.peak, encode.peak)
     weights = _weights(pipe, unet, DTYPES[settings.precision]) + state
     return Expectation(weights, activations, meter.seconds, encode.seconds)

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tav.loaded_base import made_from
+from tav.model.holding import HELD
 from tav.params import Params, UserError, Window, told
 
 if TYPE_CHECKING:
@@ -159,7 +161,12 @@ def window_of(params: Params, work: Work) -> Window | None:
 def announce(params: Params, work: Work, pipe: Any) -> Savings:
     """Say what a stage is expected to need, before it starts. Raises TooMuch when that is not there."""
     on = machine()
-    savings, expected = choose(params, work, pipe, on)
+    asked = params.tune_of(work.key) if work.stage == "tune" else None
+    what = (replace(work, key=""), asked and asked.model_dump_json(), params.compute, on)
+    found: tuple[Savings, Expectation] = HELD.get(
+        f"expectation of {work.stage}", (made_from(params.base), what), lambda: choose(params, work, pipe, on)
+    )
+    savings, expected = found
     needs, there = expected.memory(on.device) / GB, on.memory / GB
     print(f"{work.stage}@{work.key}: expects {needs:.1f} of {there:.1f} GB ({savings})", flush=True)
     return savings

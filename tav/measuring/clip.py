@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tav.model.holding import HELD, files_of, lent
 from tav.params import Model, UserError, told
 
 if TYPE_CHECKING:
@@ -28,13 +29,22 @@ def load_clip(model: Model) -> Clip:
     """
     if model.hub_id is None and not Path(model.name).is_dir():
         raise UserError(f"no CLIP at {model.name}: no such folder; set its source under evaluate in params.yaml")
-    import torch
-    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
     from transformers.utils.logging import disable_progress_bar
 
     from tav.model.device import best_device
 
     disable_progress_bar()
+    with told():
+        device = best_device()
+    kept = f"clip {model.name}", files_of(model.name)
+    clip, processor = _read_clip(model) if model.hub_id else HELD.get(*kept, lambda: _read_clip(model))
+    return Clip(lent(clip).to(device), processor)
+
+
+def _read_clip(model: Model) -> Clip:
+    import torch
+    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
+
     where = {"revision": model.revision, "local_files_only": model.hub_id is None}
     try:
         kind = CLIPConfig.get_config_dict(model.name, **where)[0].get("model_type")
@@ -44,8 +54,7 @@ def load_clip(model: Model) -> Clip:
         processor = CLIPProcessor.from_pretrained(model.name, **where)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load a CLIP from {model.name}: {' '.join(str(error).split())}") from None
-    with told():
-        return Clip(clip.eval().to(best_device()), processor)
+    return Clip(clip.eval(), processor)
 
 
 def image_features(

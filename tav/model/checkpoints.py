@@ -43,13 +43,7 @@ class Run:
     """Names of the parameters that have had a gradient other than zero."""
 
 
-UNSAID = {
-    "self_attention": "sparse-causal",
-    "temporal": True,
-    "window_frames": None,
-    "windows": "one",
-    "prior_weight": 0.0,
-}
+UNSAID = {"self_attention": "sparse-causal", "temporal": True, "window_frames": None, "windows": "one"}
 """Settings that came later, with what was so before: a run of that time goes on."""
 
 

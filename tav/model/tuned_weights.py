@@ -4,6 +4,7 @@ A file of tuned weights is safetensors with the tuned tensors and `norm_temp`, b
 with the identity of the base model in its header.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -130,10 +131,23 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping
         partial.touch()
         mode = partial.stat().st_mode  # as the umask has it: save_file's own is readable by its owner only
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, dict(header))
+        _sort_header(partial)
         partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sort_header(file: Path) -> None:
+    """Bring the metadata in order, in place: safetensors writes them in one that differs from process to process."""
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        if len(text) == length:
+            stream.seek(8)
+            stream.write(text)
 
 
 def saved_tensors(unet: nn.Module) -> dict[str, Tensor]:

@@ -32,11 +32,11 @@ def end_with_parent() -> None:
 
     A signal to DVC alone does not reach the stage. Not for what a person starts, which may outlive its shell.
     """
-    threading.Thread(target=_watch, args=(_above(),), daemon=True).start()
+    threading.Thread(target=_watch, args=(above(),), daemon=True).start()
 
 
-def _watch(above: list[int]) -> None:
-    while _above() == above:
+def _watch(before: list[int]) -> None:
+    while above() == before:
         time.sleep(LOOK_EVERY)
     with suppress(OSError):  # its end of the pipe may be gone too
         print("error: what ran this is gone: stopped", file=sys.stderr, flush=True)
@@ -45,14 +45,14 @@ def _watch(above: list[int]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _above() -> list[int]:
+def above() -> list[int]:
     """The process that runs this one. Some shells stay between a command and DVC: then theirs too."""
-    above = [os.getppid()]
+    found = [os.getppid()]
     with suppress(OSError, ValueError):  # where there is no /proc, or the shell is gone
-        name, _, rest = Path("/proc", str(above[0]), "stat").read_text().partition("(")[2].rpartition(")")
+        name, _, rest = Path("/proc", str(found[0]), "stat").read_text().partition("(")[2].rpartition(")")
         if name in SHELLS:
-            above.append(int(rest.split()[1]))
-    return above
+            found.append(int(rest.split()[1]))
+    return found
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

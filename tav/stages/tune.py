@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,12 +72,12 @@ class Origin(NamedTuple):
 
 
 def _origin(params: Params, key: str, caption: str, num_frames: int) -> Origin:
-    from tav.model.pretrained import identity
+    from tav.loaded_base import identity_of
 
-    base, settings = params.base, settings_of(params, "tune", key) | {"num_frames": num_frames}
+    settings = settings_of(params, "tune", key) | {"num_frames": num_frames}
     header = {"prompt": caption, "settings": json.dumps(settings, ensure_ascii=False)}
     with told():
-        return Origin(identity(base.place, base.revision, loras=base.fused), header)
+        return Origin(identity_of(params.base), header)
 
 
 class Samples:
@@ -181,5 +182,8 @@ def _peak_memory(device: "torch.device") -> int:
 
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):  # Linux: that of this stage, where a process runs many
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

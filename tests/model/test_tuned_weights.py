@@ -11,6 +11,7 @@ from tav.model.inflation import inflate, is_inflated
 from tav.model.pretrained import BaseIdentity, load_pipeline
 from tav.model.tuned_weights import (
     load_tuned_weights,
+    read_safetensors,
     save_tuned_weights,
     temporal_and_query_groups,
     tuned_parameters,
@@ -139,3 +140,13 @@ def test_a_file_has_the_mode_that_the_umask_gives(tmp_path):
     finally:
         os.umask(before)
     assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [0o644, 0o644]
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    header = {name: f"ä {name}\n" for name in "hgfedcba"}  # safetensors writes them in an order by chance
+    write_safetensors({"x": torch.ones(2)}, tmp_path / "weights.safetensors", header)
+    data = (tmp_path / "weights.safetensors").read_bytes()
+    assert [data.index(f'"{name}":'.encode()) for name in header] == sorted(
+        (data.index(f'"{name}":'.encode()) for name in header), reverse=True
+    )
+    assert read_safetensors(tmp_path / "weights.safetensors")[0] == header
