@@ -107,11 +107,11 @@ def test_same_files_as_from_processes_of_their_own(made: Path, dvc: Dvc) -> None
 def test_what_ends_a_worker(dvc: Dvc) -> None:
     assert dvc.run("extract@cat")[0] == 0
     (first,) = dvc.worker()
-    assert dvc.run("caption@cat")[0] == 0
+    assert dvc.run("model")[0] == 0
     assert dvc.worker() == [first]
     assert dvc.run("extract@cat", "os.environ['TAV_DEVICE'] = 'cpu'")[0] == 0  # by a process of its own
     wait_for(lambda: not first.is_running())
-    assert dvc.run("caption@cat")[0] == 0
+    assert dvc.run("model")[0] == 0
     (second,) = dvc.worker()
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("videos/cat.mp4", "videos/none.mp4"))
