@@ -164,6 +164,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "tav.model": {"tav.model"},
     "tav.measuring": {
         "tav.measuring",
+        "tav.model.holding",
         "tav.model.device",
         "tav.metrics",
         "tav.artifacts",
