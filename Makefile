@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help setup demo test lint ui emoji-world
+.PHONY: help setup demo test lint docs ui emoji-world
 
 help: ## this list
 	@echo "make TARGET; each target sets up all that it needs first"
@@ -47,6 +47,9 @@ test: setup ## check that all is well on this machine
 
 lint: setup ## ruff, its format, mypy
 	@ruff check . && ruff format --check . && mypy
+
+docs: setup ## the documents as a site, in build/site, with all links checked
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 ui: setup ## MLflow on http://127.0.0.1:5000, to compare runs
 	@tav ui
