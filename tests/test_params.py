@@ -122,8 +122,8 @@ def test_where_an_edit_may_change_something(data: dict[str, Any]) -> None:
     ):
         assert said in error_of(data | {"edits": {"a": {"video": "cat", "prompt": "a dog", **wrong}}}), said
     for wrong, said in (
-        ({"attention": {}, "method": "plug-and-play"}, "attention, which is of method tune-a-video"),
-        ({"mask": {"words": ["cat"]}, "method": "per-frame-ddim"}, "a mask, which method per-frame-ddim does not know"),
+        ({"attention": {}, "method": "plug-and-play"}, "method plug-and-play takes no attention"),
+        ({"mask": {"words": ["cat"]}, "method": "per-frame-ddim"}, "method per-frame-ddim takes no mask"),
     ):
         assert said in error_of(data | {"edits": {"a": {"video": "cat", "prompt": "a dog", **wrong}}}), said
     data["compute"]["token_merging"] = 0.5

@@ -68,7 +68,11 @@ def mask_of_maps(maps: Tensor, height: int, width: int, threshold: float) -> Ten
 
 
 def smooth_over_time(maps: Tensor) -> Tensor:
-    """Each frame's map with a little of its neighbours': f h w in and out. The ends count for what is beyond them."""
+    """Each frame's map with a little of its neighbours': f h w in and out. The ends count for what is beyond them.
+
+    Each has the same weight: of a frame that was seen more often, sums are larger.
+    """
+    maps = maps / maps.mean((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
     before, after = torch.cat([maps[:1], maps[:-1]]), torch.cat([maps[1:], maps[-1:]])
     return SMOOTH[0] * before + SMOOTH[1] * maps + SMOOTH[2] * after
 

@@ -1,6 +1,6 @@
 """Where words of a video's caption are, by the cross-attention of the network on the video's own inverted latents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tav.model.cross_attention import WordMaps, cross_attention_through
 from tav.model.ddim import Schedule, Trajectory
-from tav.model.denoiser import DiffusionStep, PromptedNetwork
+from tav.model.denoiser import Denoiser, DiffusionStep, PromptedNetwork, prompted
 from tav.model.prompts import Prompts
 
 STEPS = 10
@@ -18,19 +18,35 @@ STEPS = 10
 
 @dataclass
 class _Reader:
+    """A network whose maps are noted."""
+
+    network: PromptedNetwork
     seen: WordMaps
+    step: DiffusionStep | None = None
+
+    def __call__(self, latents: Tensor, step: DiffusionStep, prompts: Prompts) -> Tensor:
+        self.step = step
+        return self.network(latents, step, prompts)
 
     def rows(self) -> tuple[int, list[int]]:
         return 1, [0]
 
     def use(self, maps: Tensor) -> Tensor:
-        self.seen.add(maps)
+        assert self.step is not None
+        self.seen.add(maps, self.step.frames)
         return maps
 
 
 @torch.no_grad()
 def maps_of_words(
-    unet: Any, network: PromptedNetwork, schedule: Schedule, inverted: Trajectory, prompts: Prompts, marks: Tensor
+    unet: Any,
+    network: PromptedNetwork,
+    schedule: Schedule,
+    inverted: Trajectory,
+    prompts: Prompts,
+    marks: Tensor,
+    *,
+    around: Callable[[Denoiser], Denoiser] = lambda denoise: denoise,
 ) -> Tensor:
     """How much each place of each frame looks at some words: float32, f h w, h and w of a layer of the network.
 
@@ -41,13 +57,16 @@ def maps_of_words(
         inverted: the video's.
         prompts: what the video shows.
         marks: which of its tokens count: 1 m, from `alignment.chosen`.
+        around: as for inversion: windows, where not all frames go through the network at once.
     """
     seen = WordMaps(marks, inverted.latents.shape[1])
-    with cross_attention_through(_Reader(seen), unet):
+    reader = _Reader(network, seen)
+    denoise = around(prompted(reader, prompts))
+    with cross_attention_through(reader, unet):
         for index in spread(len(schedule), STEPS):
             step = DiffusionStep(schedule.timesteps[index], index, len(schedule))
             latents = inverted.at(step.steps_left).to(next(unet.parameters()).device)
-            network(latents, step, prompts)
+            denoise(latents, step)
     return seen.read(*inverted.latents.shape[-2:])[0]
 
 

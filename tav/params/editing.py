@@ -109,6 +109,7 @@ class Edit(Section):
     @model_validator(mode="after")
     def _baselines_are_plain(self) -> Self:
         parts = {"controls": self.controls, "mask": self.mask, "attention": self.attention}
-        if self.method != "tune-a-video" and (given := [name for name, part in parts.items() if part]):
+        known = {"tune-a-video": set(parts), "plug-and-play": {"controls", "mask"}}.get(self.method, set())
+        if given := [name for name, part in parts.items() if part and name not in known]:
             raise ValueError(f"method {self.method} takes no {', '.join(given)}: those are tune-a-video's")
         return self

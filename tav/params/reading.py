@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tav.complaints import UserError, complaints, dotted, listed, nearest, one_line, quoted
-from tav.params.editing import ON_TUNED, Edit
+from tav.params.editing import Edit
 from tav.params.keys import is_key
 from tav.params.project import NOT_OF_SECTION, Params, merged
 from tav.params.sections import Extract, Section, Tune
@@ -93,17 +93,13 @@ def _missing_maps(params: Params) -> list[str]:
 
 
 def _clashes(params: Params) -> list[str]:
-    """Settings of an edit that no code heeds together."""
+    """Edits with the source beside them, whose tokens are merged: its own then stand elsewhere than the edit's."""
     said, merging = [], params.compute.token_merging
     for key in params.edits:
         edit, place = params.edit_of(key), dotted("edits", key)
         beside = "attention" if edit.attention else "method plug-and-play" if edit.method == "plug-and-play" else ""
-        if beside and merging:  # the source's tokens then stand elsewhere than the edit's
+        if beside and merging:
             said.append(f"{place} has {beside}: set compute.token_merging ({merging}) to 0.0")
-        if edit.attention and edit.method != "tune-a-video":
-            said.append(f"{place} has attention, which is of method tune-a-video; it has {edit.method}: drop one")
-        if edit.mask and edit.method not in ON_TUNED:
-            said.append(f"{place} has a mask, which method {edit.method} does not know: drop one")
     return said
 
 

@@ -44,7 +44,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     size, trajectory = source_frames.shape[1:3], Trajectory(**inverted)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
-    mask = mask_of(settings.mask, source, pipe, trajectory, caption) if settings.mask else None
+    mask = mask_of(settings.mask, source, pipe, trajectory, caption, settings.window) if settings.mask else None
     beside = has_source_beside(settings)
     words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if beside else None
     with told():

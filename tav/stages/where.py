@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, read_header, read_json
-from tav.params import Edit, Mask, told
+from tav.params import Edit, Mask, Window, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,14 @@ def caption_of(video: str) -> str:
     )
 
 
-def mask_of(settings: Mask, source: dict[str, Any], pipe: Any, inverted: "Trajectory", caption: str) -> "Tensor":
+def mask_of(
+    settings: Mask,
+    source: dict[str, Any],
+    pipe: Any,
+    inverted: "Trajectory",
+    caption: str,
+    window: Window | None = None,
+) -> "Tensor":
     """The mask of each frame: float32 in [0, 1], f h w, of the frames' size; 1 is where the edit may change something.
 
     Args:
@@ -42,6 +49,7 @@ def mask_of(settings: Mask, source: dict[str, Any], pipe: Any, inverted: "Trajec
         pipe: from `open_base`, tuned. This and the next two for `words` only.
         inverted: the video's.
         caption: what the video shows.
+        window: the edit's, for `words`.
 
     Raises:
         UserError: a file that is not there or does not fit; words that are not in the caption.
@@ -50,7 +58,7 @@ def mask_of(settings: Mask, source: dict[str, Any], pipe: Any, inverted: "Trajec
 
     if settings.words:
         with told():
-            mask = _of_words(settings, source["size"], pipe, inverted, caption)
+            mask = _of_words(settings, source["size"], pipe, inverted, caption, window)
     else:
         import torch
 
@@ -72,8 +80,11 @@ def _drawn(settings: Mask, source: dict[str, Any]) -> "np.ndarray":
     return white(resize(mask_pictures(box), width, height, fit)).repeat(len(indices), axis=0)
 
 
-def _of_words(settings: Mask, size: tuple[int, int], pipe: Any, inverted: "Trajectory", caption: str) -> "Tensor":
+def _of_words(
+    settings: Mask, size: tuple[int, int], pipe: Any, inverted: "Trajectory", caption: str, window: Window | None
+) -> "Tensor":
     """Where the network sees words of the caption in the video."""
+    from tav.from_params import in_windows
     from tav.model.alignment import chosen
     from tav.model.ddim import Schedule
     from tav.model.denoiser import Network
@@ -85,5 +96,13 @@ def _of_words(settings: Mask, size: tuple[int, int], pipe: Any, inverted: "Traje
     marks = chosen(pipe.tokenizer, [caption], list(settings.words or ()))
     (prompts,) = encode_prompts(pipe, [caption], (height, width))
     schedule = Schedule.of(pipe.scheduler, inverted.steps)
-    maps = maps_of_words(pipe.unet, Network(pipe.unet), schedule, inverted, prompts, marks)
+    maps = maps_of_words(
+        pipe.unet,
+        Network(pipe.unet),
+        schedule,
+        inverted,
+        prompts,
+        marks,
+        around=lambda denoise: in_windows(denoise, window),
+    )
     return mask_of_maps(smooth_over_time(maps), height, width, settings.threshold).cpu()

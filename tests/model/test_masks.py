@@ -65,10 +65,9 @@ def test_maps_of_words():
 
 
 def test_smoothed_over_time():
-    frames = torch.tensor([4.0, 0.0, 0.0])[:, None, None]
-    assert smooth_over_time(frames).flatten().tolist() == [3.0, 1.0, 0.0]
-    still = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(0)).expand(4, 3, 3)
-    assert torch.equal(smooth_over_time(still), still)
+    frames = torch.tensor([[[2.0, 0.0]], [[0.0, 2.0]], [[0.0, 50.0]]])  # the last was seen more often
+    assert smooth_over_time(frames).flatten(1).tolist() == [[1.5, 0.5], [0.5, 1.5], [0.0, 2.0]]
+    assert torch.equal(smooth_over_time(torch.zeros(3, 2, 2)), torch.zeros(3, 2, 2))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -1,5 +1,7 @@
 """Maps of words against the network written out, with every map materialised."""
 
+from dataclasses import replace
+
 import naive_video_unet
 import pytest
 import torch
@@ -34,6 +36,11 @@ def naive_maps(unet, inverted, schedule, embeds, tokens, monkeypatch):
     return torch.stack(found).unflatten(0, (-1, num_frames)).sum(0)
 
 
+def first_two(denoise):
+    """A window of its own, which leaves the third frame out."""
+    return lambda latents, step: denoise(latents[:2], replace(step, frames=torch.tensor([0, 1])))
+
+
 @torch.no_grad()
 def test_equal_the_naive_ones(pipe, moments, monkeypatch):
     schedule = Schedule.of(pipe.scheduler, 2)
@@ -44,6 +51,11 @@ def test_equal_the_naive_ones(pipe, moments, monkeypatch):
     expected = naive_maps(pipe.unet, inverted, schedule, prompts.embeds, [2, 3], monkeypatch)
     assert maps.shape == (moments.mean.shape[0], *moments.mean.shape[-2:])
     torch.testing.assert_close(maps.flatten(1), expected, rtol=0, atol=1e-5)
+    part = Trajectory(latents[:, :2])  # as much as a window sees
+    first = maps_of_words(pipe.unet, Network(pipe.unet), schedule, part, prompts, marks)
+    windows = maps_of_words(pipe.unet, Network(pipe.unet), schedule, inverted, prompts, marks, around=first_two)
+    torch.testing.assert_close(windows[:2], first, rtol=0, atol=1e-5)
+    assert (windows[2] == 0).all()
 
 
 def test_some_steps_stand_for_all():
