@@ -16,7 +16,7 @@ from prefect.runtime import flow_run
 from flows import process
 from flows.dag import Stage
 from flows.remote import lockfile, server, snapshot
-from flows.remote.parts import Part, shared
+from flows.remote.parts import Part, Pool, shared
 from flows.remote.worker import FLOW
 from tav.complaints import listed
 from tav.params import UserError
@@ -54,9 +54,9 @@ def hand_out(project: Path, stages: Sequence[Stage], parts: Sequence[Part], on: 
     store_child("push", _needed(project, stages, parts))
     snapshot.push(taken, project)
     going_on = {run.name: run for run in runs_of(taken.rev) if run.deployment_id and not _has_ended(run)}
-    runs = {part.name: going_on.get(part.name) or _ask(taken.rev, part, on) for part in parts}
     if on == "process":
-        _tell_of_missing_workers(parts)
+        parts = pools_for(parts, {pool for pool in server.POOLS if server.online(pool)})
+    runs = {part.name: going_on.get(part.name) or _ask(taken.rev, part, on) for part in parts}
     return Asked(taken.rev, {part.name: part for part in parts}, runs, order)
 
 
@@ -124,9 +124,14 @@ def _ask(rev: str, part: Part, on: str) -> FlowRun:
     return run
 
 
-def _tell_of_missing_workers(parts: Sequence[Part]) -> None:
-    for pool in sorted({part.pool for part in parts}):
-        if not server.online(pool):
-            get_run_logger().warning(
-                "no worker of the pool %s is there yet: `tav worker %s` starts one", server.pool_name(pool), pool
-            )
+def pools_for(parts: Sequence[Part], online: set[Pool]) -> list[Part]:
+    """The parts with the pools that they go to: what needs no GPU to `gpu` too, where only that has workers.
+
+    Says which workers are missing: a part waits for them.
+    """
+    chosen = [part._replace(pool="gpu") if "cpu" not in online and "gpu" in online else part for part in parts]
+    for pool in sorted({part.pool for part in chosen} - online):
+        get_run_logger().warning(
+            "no worker of the pool %s is there yet: `tav worker %s` starts one", server.pool_name(pool), pool
+        )
+    return chosen
