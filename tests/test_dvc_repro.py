@@ -61,16 +61,17 @@ def test_a_second_time_nothing_runs(project: Path) -> None:
 
 
 def test_a_new_edit_runs_its_own_stages(project: Path, data: dict[str, Any]) -> None:
+    """And `model`, which takes a second: an edit may have controls of its own, with models of their own."""
     data["edits"]["cat--car"] = {"video": "cat", "prompt": "a car; touch pwned"}
     write_params(project, data)
-    assert repro(project) == ["edit@cat--car", "evaluate@cat--car", "report"]
+    assert repro(project) == ["model", "edit@cat--car", "evaluate@cat--car", "report"]
     assert not (project / "pwned").exists()
 
 
 def test_own_settings_run_one_edit(project: Path, data: dict[str, Any]) -> None:
     data["edits"]["cat--dog"]["strength"] = 1.0
     write_params(project, data)
-    assert repro(project) == ["edit@cat--dog", "evaluate@cat--dog", "report"]
+    assert repro(project) == ["model", "edit@cat--dog", "evaluate@cat--dog", "report"]
 
 
 def test_a_raised_recipe_number_runs_its_stage_and_no_other(project: Path) -> None:
