@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ def run_stage(stage: str, key: str = "") -> None:
             with _log(params, stage, key) as log, bar(name) as draw:
                 module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
             if stage in STAGES:
-                told = settings_of(params, stage, key) | {"device": _device()}
+                told = settings_of(params, stage, key) | {"device": _device(params, stage, key)}
                 write_json(artifact(stage, key, FILE), told)
         if stage == "tune":  # not before it is sure that its results count
             module.forget_checkpoints(key)
@@ -51,9 +50,11 @@ def _log(params: Params, stage: str, key: str) -> "AbstractContextManager[OnProg
     return live_tuning(params, key)
 
 
-def _device() -> str:
-    """Where the stage computed. One that needed no torch has not loaded it."""
-    if "torch" not in sys.modules:
+def _device(params: Params, stage: str, key: str) -> str:
+    """Where the stage computed: the CPU where no network ran."""
+    given = stage == "caption" and params.video(key).caption is not None
+    drawn = stage == "condition" and not {"depth", "pose"} & set(params.condition.kinds)
+    if stage == "extract" or given or drawn:
         return "cpu"
     from tav.model.device import best_device
 
