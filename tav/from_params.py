@@ -181,6 +181,7 @@ def sample_edit(
     words: "Said | None" = None,
     mask: "Tensor | None" = None,
     attachments: "Sequence[Attachment]" = (),
+    first_frame: "Tensor | None" = None,
     split_guidance: bool = False,
     on_step: "OnStep | None" = None,
 ) -> "Tensor":
@@ -195,6 +196,7 @@ def sample_edit(
         words: what `attention` and plug-and-play go by. None: both are left out.
         mask: f h w, of the frames. Outside of it the source's latents are put back at each step.
         attachments: what stands beside the UNet.
+        first_frame: latents of a picture that shows the target already, 1 c h w: frame 0 stays this.
         split_guidance: see `guided`.
         on_step: see OnStep.
 
@@ -203,6 +205,7 @@ def sample_edit(
     """
     from tav.model.ddim import Schedule, ddim_sample, first_step, start_from_noise
     from tav.model.denoiser import Network, guided
+    from tav.model.first_frame import first_frame_path, hold_first_frame, with_first_frame
     from tav.model.masks import in_turn, source_outside
     from tav.model.source_branch import SourceBranch
 
@@ -223,6 +226,10 @@ def sample_edit(
             denoise, after = branch, [stack.enter_context(_beside_the_source(pipe, branch, words, settings))]
         if mask is not None:
             after.append(source_outside(mask, inverted))
+        if first_frame is not None:
+            path = first_frame_path(Network(pipe.unet), schedule, first_frame, target)
+            latents = with_first_frame(latents, path, len(schedule))
+            after.append(hold_first_frame(path))
         start_at, then = latents.to(pipe.device), in_turn(after)
         return ddim_sample(
             in_windows(denoise, settings.window), schedule, start_at, noises=noises, after_step=then, on_step=on_step

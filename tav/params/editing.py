@@ -99,6 +99,8 @@ class Edit(Section):
     """null: all frames at once. See also `invert.window`."""
     controls: tuple[Control, ...] = Field(default=(), strict=False)
     """ControlNets and T2I-Adapters that hold the video to its edges, its depth and so on. All of them at once."""
+    first_frame: Text | None = None
+    """A picture: frame 0 as somebody has edited it already. The other frames follow it. null: none."""
     mask: Mask | None = None
     """Where the edit may change the video. null: everywhere."""
     attention: Attention | None = None

@@ -48,6 +48,7 @@ class VideoEdit(Section):
     output_size: str | None = None
     window: dict[str, Any] | None = None
     controls: list[Any] | None = None
+    first_frame: str | None = None
     mask: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     metadata: bool | None = None

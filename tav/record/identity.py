@@ -52,6 +52,7 @@ UNSAID: dict[str, Any] = {
     "edit.window": None,
     "edit.controls": [],
     "edit.metadata": True,
+    "edit.first_frame": None,
     "edit.controls.kind": None,
     "edit.controls.frames": None,
     "edit.controls.scale": 1.0,

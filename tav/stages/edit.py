@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
 from tav.params import ON_TUNED, Params, settings_text, told
 from tav.stages import OnProgress, Progress
-from tav.stages.following import maps_of
+from tav.stages.following import first_frame_of, maps_of
 from tav.stages.where import caption_of, has_source_beside, looks_inside, mask_of
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
-    maps = maps_of(settings, asked.video, source)
+    maps, picture = maps_of(settings, asked.video, source), first_frame_of(settings, source)
 
     from tav.budget.plan import announce, edit_work
     from tav.controls_from_params import attachments_of, open_controls
     from tav.from_params import Said, open_base, precision_of, sample_edit, told_cut
     from tav.model.ddim import Trajectory
-    from tav.model.latents import decode
+    from tav.model.latents import decode, encode_moments
     from tav.model.masks import blend_frames
     from tav.model.prompts import encode_prompts
 
@@ -57,6 +57,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             words=words,
             mask=mask,
             attachments=attachments_of(settings, networks, list(maps.values()), pipe),
+            first_frame=None if picture is None else encode_moments(pipe.vae, picture[None]).mean,
             split_guidance=savings.split_guidance,
             on_step=lambda done, total: on_progress(Progress(done, total)),
         )

@@ -1,4 +1,4 @@
-"""The maps that an edit follows: made by the stage condition, or of one's own."""
+"""What an edit follows besides its prompt: maps of the stage condition or of one's own, an edited first frame."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,3 +28,10 @@ def maps_of(settings: Edit, video: str, source: dict[str, Any]) -> "dict[str, np
             made = artifact("condition", video, f"maps/{control.kind}")
             maps[f"condition {place}: {control.kind}"] = read_frames(made)
     return maps
+
+
+def first_frame_of(settings: Edit, source: dict[str, Any]) -> "np.ndarray | None":
+    """The edited first frame, uint8 (h w 3), where there is one. source: what extract noted. Raises UserError."""
+    from tav.video import read_picture_alongside
+
+    return read_picture_alongside(Path(settings.first_frame), source) if settings.first_frame else None

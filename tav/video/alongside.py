@@ -1,4 +1,4 @@
-"""Frames of a second video (maps, a mask) that belong to the frames picked of a source."""
+"""Pictures beside a source (maps, an edited first frame), brought to the frames' size as the source was."""
 
 from pathlib import Path
 from typing import Any
@@ -7,26 +7,28 @@ import numpy as np
 
 from tav.params import UserError
 from tav.video.fitting import resize
+from tav.video.images import read_image
+from tav.video.masks import alike
 from tav.video.reading import IMAGE_FPS, probe, shown_frames
 
 
 def read_alongside(path: Path, source: dict[str, Any]) -> np.ndarray:
-    """uint8 (f h w 3): a frame for each one picked of the source, fitted as the source was.
+    """uint8 (f h w 3): a frame for each one picked of the source, of the frames' size.
 
     Args:
         path: a video or a folder of pictures with a frame for each picked one, or with one for each of the source.
         source: what extract wrote of it (source/info.json).
 
     Raises:
-        UserError: not there, not readable, or of another length.
+        UserError: not there, not readable, of another length or shape.
     """
-    (width, height), fit, wanted = source["size"], source["fit"], source["indices"]
+    wanted = source["indices"]
     first: list[np.ndarray] = []
     picked: dict[int, np.ndarray] = {}
     number = 0
     for number, shown in enumerate(shown_frames(path, probe(path, IMAGE_FPS), "av"), 1):
         if number <= len(wanted) or number - 1 in wanted:
-            frame = resize(shown.picture()[None], width, height, fit)
+            frame = fitted_alongside(shown.picture()[None], path, source)
             first += [frame] if number <= len(wanted) else []
             picked[number - 1] = frame
         if number > max(*wanted, len(wanted)):
@@ -39,3 +41,23 @@ def read_alongside(path: Path, source: dict[str, Any]) -> np.ndarray:
         f"{path} has {number} frames; expected {len(wanted)}, one for each frame of the edit, or one for each of the "
         f"source's, up to frame {max(wanted) + 1}"
     )
+
+
+def read_picture_alongside(path: Path, source: dict[str, Any]) -> np.ndarray:
+    """One picture: uint8 (h w 3), of the frames' size. Arguments and errors as of `read_alongside`."""
+    if not path.is_file():
+        raise UserError(f"no picture at {path}: no such file")
+    picture: np.ndarray = fitted_alongside(read_image(path)[None], path, source)[0]
+    return picture
+
+
+def fitted_alongside(pictures: np.ndarray, path: Path, source: dict[str, Any]) -> np.ndarray:
+    """Pictures of the source's shape or of the frames', to the frames' size. uint8 (f h w 3) in and out."""
+    height, width = pictures.shape[1:3]
+    of_source, size = (source["width"], source["height"]), (source["size"][0], source["size"][1])
+    if alike((width, height), of_source):
+        return resize(pictures, *size, source["fit"])
+    if alike((width, height), size):
+        return resize(pictures, *size, "stretch")
+    sides = " or ".join(f"{w}x{h}" for w, h in dict.fromkeys([of_source, size]))
+    raise UserError(f"{path} is {width}x{height}; expected the shape of the video, {sides}, in any size")

@@ -34,9 +34,9 @@ def read_mask(path: Path, indices: list[int], source: Size, size: Size, fit: Fit
         raise UserError(f"no mask at {path}: no such file or folder")
     pictures = _pictures(path, indices)
     height, width = pictures.shape[1:3]
-    if _alike((width, height), source):
+    if alike((width, height), source):
         return white(resize(pictures, *size, fit))
-    if _alike((width, height), size):
+    if alike((width, height), size):
         return white(resize(pictures, *size, "stretch"))
     sides = " or ".join(f"{w}x{h}" for w, h in dict.fromkeys([source, size]))
     raise UserError(f"the mask {path} is {width}x{height}; expected the shape of the video, {sides}, in any size")
@@ -67,5 +67,5 @@ def _pictures(path: Path, indices: list[int]) -> np.ndarray:
     return read_frames(path, indices)
 
 
-def _alike(one: Size, other: Size) -> bool:
+def alike(one: Size, other: Size) -> bool:
     return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= SAME_SHAPE
