@@ -110,7 +110,7 @@ class Edit(Section):
 
     @model_validator(mode="after")
     def _baselines_are_plain(self) -> Self:
-        parts = {"controls": self.controls, "mask": self.mask, "attention": self.attention}
+        parts = {name: getattr(self, name) for name in ("controls", "first_frame", "mask", "attention")}
         known = {"tune-a-video": set(parts), "plug-and-play": {"controls", "mask"}}.get(self.method, set())
         if given := [name for name, part in parts.items() if part and name not in known]:
             raise ValueError(f"method {self.method} takes no {', '.join(given)}: those are tune-a-video's")

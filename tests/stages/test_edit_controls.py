@@ -11,6 +11,8 @@ from project import ignore
 from tiny_controls import tiny_adapter, tiny_controlnet
 
 from tav.artifacts import artifact, read_frames, write_frames
+from tav.model.latents import decode, encode_moments
+from tav.model.pretrained import load_pipeline
 from tav.params import Params, UserError, check
 from tav.stages import condition, edit, invert, tune
 
@@ -32,8 +34,8 @@ def inverted(data: dict[str, Any], params: Params) -> dict[str, Any]:
     return data
 
 
-def edited(data: dict[str, Any], *controls: dict[str, Any]) -> np.ndarray:
-    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog running", "controls": list(controls)}
+def edited(data: dict[str, Any], *controls: dict[str, Any], **own: Any) -> np.ndarray:
+    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog running", "controls": list(controls), **own}
     edit.run(check(data), "cat--dog", ignore)
     return read_frames(FOLDER / "frames")
 
@@ -51,6 +53,13 @@ def test_controls_of_an_edit(inverted: dict[str, Any]) -> None:
     assert (by_both != by_net).any()
     write_frames(Path("mine"), read_frames(artifact("condition", "cat", "maps/canny")))
     assert (edited(inverted, {"frames": "mine", "model": net}) == by_net).all()  # bit for bit
+
+    picture = 255 - read_frames(artifact("extract", "cat", "frames"))[:1]
+    Image.fromarray(picture[0]).save("first.png")
+    vae = load_pipeline(inverted["base"]["source"], components=("vae",)).vae
+    held = edited(inverted, first_frame="first.png")
+    assert np.abs(held[:1].astype(int) - decode(vae, encode_moments(vae, picture).mean)).max() <= 1
+    assert (held[1:] != plain[1:]).any()
 
     # what is wrong is one line
     write_frames(Path("few"), np.zeros((3, 32, 40, 3), np.uint8))
