@@ -4,8 +4,8 @@
     python -m benchmarks.where --demo artifacts   # two videos that the demo has tuned already
 
 Fresh seeded videos of Emoji World. The object and the colour of each are edited: the subject alone shall change.
-A judge reads whether that is right and moves as it did. The background is compared with the source's frames outside of
-the subject's true disc, in the frames as the model made them.
+A judge reads whether that is right and moves as it did. The background is compared with the source's frames, further
+than two pixels outside of the subject's true disc, in the frames as the model made them, before they are encoded.
 """
 
 import argparse
@@ -147,7 +147,7 @@ def edit(way: Way, settings: parameters.Params, video: Tuned, kind: str, asked: 
 
 
 def measure(kind: str, asked: Scene, video: Tuned, frames: np.ndarray, judge: Judge) -> Figures:
-    outside = video.disc.numpy() == 0
+    outside = shape_mask(video.disc, grow=GROW).numpy() == 0
     figures = figures_of(kind, asked, video.scenes, read(judge, frames))
     return figures | {"background": min(CAP, psnr(frames[outside], video.frames[outside]))}
 
