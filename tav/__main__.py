@@ -206,11 +206,19 @@ def add(
     caption: Annotated[str | None, typer.Option(help="What the video shows. Without it, BLIP-2 says.")] = None,
     name: Annotated[str | None, typer.Option(help="Its name in params.yaml. Default: the file's.")] = None,
     like: Annotated[Path | None, typer.Option(help="An edited MP4 or GIF, whose settings to take.")] = None,
+    many: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Many videos instead: a CSV file (video,caption,prompt,name), or a folder.", metavar="LIST"
+        ),
+    ] = None,
 ) -> None:
     """Add a video and its edits to params.yaml, and track it with DVC."""
-    from tav.commands.add import add_video
+    from tav.commands.add import add_many, add_video
 
-    for line in add_video(source, edit or [], caption, name, like):
+    if many and (source or caption or name or like):
+        raise UserError("--from is for many videos: a list has columns for captions and names, so give --edit alone")
+    for line in add_many(many, edit or []) if many else add_video(source, edit or [], caption, name, like):
         print(line)
 
 

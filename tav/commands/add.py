@@ -1,6 +1,8 @@
-"""`tav add`: copy a video in, track it with DVC, and add it and its edits to params.yaml."""
+"""`tav add`: copy videos in, track them with DVC, and add them and their edits to params.yaml."""
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,32 @@ from tav.commands.like import Own, own_settings, read_made, source_of, told_diff
 from tav.commands.names import alike, edit_name, free_name, slug
 from tav.commands.params_text import add_entries, parse, read_text, set_value, sole_writer, write_text
 from tav.commands.tracking import bring_in, place_of
-from tav.complaints import one_line
-from tav.params import UserError, check, check_key
+from tav.commands.wanted import Wanted, wanted_from
+from tav.complaints import listed, one_line
+from tav.params import Made, UserError, check, check_key
 
 NOTHING: Own = {"extract": {}, "tune": {}, "edit": {}}
 SAMPLES = ("red-car", "yellow-cat", "blue-fish")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A video as params.yaml is to have it, with its edits."""
+
+    name: str
+    place: Path
+    """Where it lies, or will."""
+    caption: str | None
+    """None: none was given."""
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found(Entry):
+    """A video to add, as it was looked at."""
+
+    footage: Footage
+    is_new: bool
 
 
 def add_video(
@@ -26,84 +49,126 @@ def add_video(
     like: Path | None = None,
     own: Own = NOTHING,
 ) -> list[str]:
-    """Add a video and its edits. All of it, or, when something is wrong or a signal ends it, nothing.
+    """Add one video and its edits, as `add_videos` does.
 
-    A video that params.yaml has already gets the new edits only. like: an edited video with its settings in it, which
-    become those of this video and its edits; also its source and its prompt, where none are given. own: what this
-    video and these edits set for themselves. Returns what to tell the person. Raises UserError.
+    like: an edited video with its settings in it, which become those of this video and its edits; also its source and
+    its prompt, where none are given. own: what this video and these edits set for themselves. Raises UserError.
     """
     made = read_made(like) if like else None
     if made and like:
         source, prompts = source or source_of(made, like), prompts or [made.prompt]
         caption = made.source_prompt if caption is None and source == Path(made.path) else caption
     if source is None:
-        raise UserError("no VIDEO was given: give a video file, a folder of images, or --like an edited video")
-    prompts = [_typed(prompt) for prompt in prompts]
-    caption = None if caption is None else _typed(caption)
+        raise UserError(
+            "no VIDEO was given: give a video file, a folder of images, --like an edited video, or --from a list"
+        )
     name = None if name is None else check_key(unicodedata.normalize("NFC", _typed(name)))
+    return add_videos([Wanted(source, tuple(prompts), caption, name)], own, made)
+
+
+def add_many(source: Path, prompts: list[str]) -> list[str]:
+    """Add the videos of a list or a folder, each with these prompts too, as `add_videos` does."""
+    wanted, said = wanted_from(source, tuple(prompts))
+    return said + add_videos(wanted)
+
+
+def add_videos(wanted: Sequence[Wanted], own: Own = NOTHING, made: Made | None = None) -> list[str]:
+    """Add videos and their edits. All of it, or, when something is wrong or a signal ends it, nothing.
+
+    A video that params.yaml has already gets the new edits only. own: what these videos and edits set for themselves;
+    of `made`, an edited video, instead what differs from params.yaml. Returns what to tell the person.
+    Raises UserError with all that is wrong.
+    """
     read_text()
     with sole_writer(), all_or_nothing() as undo:
         text = read_text()
-        footage, videos = look_at(source), parse(text)["videos"]
-        video = _video_name(videos, footage, name)
-        is_new = video not in videos
-        place = place_of(footage, video) if is_new else Path(videos[video]["path"])
+        found = _look_at_all(wanted, parse(text)["videos"])
         own = own_settings(made, check(parse(text))) if made else own
-        changed(text, video, place, caption, prompts, own)  # what is wrong is said before anything is copied
-        if is_new:
-            bring_in(footage, place, undo)
-        text, edits = changed(read_text(), video, place, caption, prompts, own)  # an editor may have saved meanwhile
+        changed(text, found, own)  # what is wrong is said before anything is copied
+        bring_in([(one.footage, one.place) for one in found if one.is_new], undo)
+        text, edits = changed(read_text(), found, own)  # an editor may have saved meanwhile
         no_more_signals()
         write_text(text)
-    return [
-        f"{'added' if is_new else 'there already:'} video {video} ({footage.size})",
-        *(told_left_out(footage) if is_new else []),
-        *(f"added edit {edit}: {one_line(prompt)}" for edit, prompt in edits.items()),
-        *(told_differences(made, check(parse(text)), video) if made else []),
-        *_about_the_toy(text, footage),
-        "now run: dvc repro",
-    ]
+    differences = told_differences(made, check(parse(text)), found[0].name) if made else []
+    return [*_told(found, edits), *differences, *_about_the_toy(text, found), "now run: dvc repro"]
 
 
-def changed(
-    text: str, video: str, place: Path, caption: str | None, prompts: list[str], own: Own = NOTHING
-) -> tuple[str, dict[str, str]]:
-    """params.yaml's text with a video and its edits, and the new edits: {name: prompt}. Raises UserError."""
+def _look_at_all(wanted: Sequence[Wanted], videos: dict[str, Any]) -> list[Found]:
+    """Open each video and see that it can be added. Raises UserError with all that is wrong."""
+    places = {key: Path(video["path"]) for key, video in videos.items()}
+    new: dict[str, Path] = {}
+    found, wrong = [], []
+    for one in wanted:
+        try:
+            prompts, caption = tuple(map(_typed, one.prompts)), None if one.caption is None else _typed(one.caption)
+            footage = look_at(one.source)
+            name = _video_name(places | new, footage, one.name)
+            if name in new:
+                raise UserError(f"{one.source} is the same video as {new[name]}: give it once")
+            place = places[name] if name in places else place_of(footage, name)
+            found.append(Found(name, place, caption, prompts, footage, name not in places))
+            if name not in places:
+                new[name] = one.source
+        except UserError as error:
+            wrong.append(f"{one.where}: {error}" if one.where else str(error))
+    if wrong:
+        raise UserError(listed(wrong, "; ") + ". Nothing was added" * (len(wanted) > 1))
+    return found
+
+
+def _told(found: list[Found], edits: dict[str, str]) -> list[str]:
+    """What was added, a line each."""
+    said = []
+    for one in found:
+        said.append(f"{'added' if one.is_new else 'there already:'} video {one.name} ({one.footage.size})")
+        said += told_left_out(one.footage) if one.is_new else []
+    return said + [f"added edit {edit}: {one_line(prompt)}" for edit, prompt in edits.items()]
+
+
+def changed(text: str, found: Sequence[Entry], own: Own = NOTHING) -> tuple[str, dict[str, str]]:
+    """params.yaml's text with videos and their edits, and the new edits: {name: prompt}. Raises UserError."""
     data = parse(text)
-    if video not in data["videos"]:
-        values: dict[str, Any] = {
-            "path": str(place),
-            "caption": caption,
-            "extract": own["extract"],
-            "tune": own["tune"],
-        }
-        text = add_entries(text, "videos", {video: values})
-    elif Path(data["videos"][video]["path"]) != place:
-        raise UserError(f"params.yaml has got another video {video!r} meanwhile: run it again")
-    elif caption is not None and caption != data["videos"][video]["caption"]:
-        text = set_value(text, ("videos", video, "caption"), caption)
-    there = {
-        edit["prompt"].strip()
-        for edit in data["edits"].values()
-        if edit["video"] == video and own["edit"].items() <= edit.items()
-    }
-    edits: dict[str, str] = {}
-    for prompt in dict.fromkeys(prompts):
-        if prompt not in there:
-            edits[edit_name(video, prompt, [*data["edits"], *edits])] = prompt
-    if edits:
-        text = add_entries(text, "edits", {e: {"video": video, "prompt": p, **own["edit"]} for e, p in edits.items()})
-    return text, edits
+    videos = data["videos"]
+    new: dict[str, dict[str, Any]] = {}
+    for one in found:
+        if one.name not in videos:
+            new[one.name] = {
+                "path": str(one.place),
+                "caption": one.caption,
+                "extract": own["extract"],
+                "tune": own["tune"],
+            }
+        elif Path(videos[one.name]["path"]) != one.place:
+            raise UserError(f"params.yaml has got another video {one.name!r} meanwhile: run it again")
+        elif one.caption is not None and one.caption != videos[one.name]["caption"]:
+            text = set_value(text, ("videos", one.name, "caption"), one.caption)
+    text = add_entries(text, "videos", new) if new else text
+    edits = _new_edits(data["edits"], found, own["edit"])
+    text = add_entries(text, "edits", edits) if edits else text
+    return text, {name: values["prompt"] for name, values in edits.items()}
 
 
-def _video_name(videos: dict[str, Any], footage: Footage, name: str | None) -> str:
-    """The name of the video: that of the same video if it is in already, else a free one. Raises UserError."""
-    where = {key: Path(video["path"]) for key, video in videos.items()}
+def _new_edits(edits: dict[str, Any], found: Sequence[Entry], own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The edits that are asked for and not there, with names of their own."""
+    there = {(edit["video"], edit["prompt"].strip()) for edit in edits.values() if own.items() <= edit.items()}
+    new: dict[str, dict[str, Any]] = {}
+    for one in found:
+        for prompt in dict.fromkeys(one.prompts):
+            if (one.name, prompt) not in there:
+                new[edit_name(one.name, prompt, [*edits, *new])] = {"video": one.name, "prompt": prompt, **own}
+    return new
+
+
+def _video_name(where: dict[str, Path], footage: Footage, name: str | None) -> str:
+    """The name of the video: that of the same video if it is in already, else a free one. Raises UserError.
+
+    where: each video that there is, or will be.
+    """
     if name is None:
         same = [key for key, path in where.items() if path.resolve() == footage.path.resolve()]
         same += [key for key, path in where.items() if footage.is_same(path)]
-        return same[0] if same else free_name(slug(footage.stem), videos, "video")
-    taken = next((key for key in videos if alike(key) == alike(name)), None)
+        return same[0] if same else free_name(slug(footage.stem), where, "video")
+    taken = next((key for key in where if alike(key) == alike(name)), None)
     if taken is None or (taken == name and footage.is_same(where[taken])):
         return name
     raise UserError(f"params.yaml has a video {taken!r} already ({where[taken]}): give this one another --name")
@@ -118,11 +183,12 @@ def _typed(text: str) -> str:
     return text.strip()
 
 
-def _about_the_toy(text: str, footage: Footage) -> list[str]:
+def _about_the_toy(text: str, found: list[Found]) -> list[str]:
     """A warning where a person's own video meets the shipped base."""
     base = check(parse(text)).base
     samples = [template() / f"videos/{name}.mp4" for name in SAMPLES]
-    if "emoji-world" not in Path(base.source).parts or any(footage.is_same(sample) for sample in samples):
+    own = [one for one in found if not any(one.footage.is_same(sample) for sample in samples)]
+    if "emoji-world" not in Path(base.source).parts or not own:
         return []
     return [
         "note: the base is Emoji World, which knows twelve emoji and no people: for your own video set real weights "

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -30,17 +31,18 @@ def place_of(footage: Footage, name: str) -> Path:
     return place
 
 
-def bring_in(footage: Footage, place: Path, undo: ExitStack) -> None:
-    """Copy a video to its place and track it; `undo` learns to take that back. Raises UserError.
+def bring_in(videos: Sequence[tuple[Footage, Path]], undo: ExitStack) -> None:
+    """Copy videos to their places and track them; `undo` learns to take that back. Raises UserError.
 
     What lies there already is taken as it is when it is the same, and is never deleted.
     """
-    copy_in(footage, place, undo)
-    track(place)
+    for footage, place in videos:
+        copy_in(footage, place, undo)
+    track(*(place for _, place in videos))
 
 
 def copy_in(footage: Footage, place: Path, undo: ExitStack) -> None:
-    """The first half of `bring_in`: of many videos each is copied, and then all are tracked at once."""
+    """Copy a video to its place. As `bring_in`, before anything is tracked."""
     there = place.exists() or place.is_symlink()
     if there and not footage.is_same(place):
         raise UserError(f"{place} is there already, and not in params.yaml: give another --name, or delete it")

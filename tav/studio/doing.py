@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tav.commands.add import add_video, changed
+from tav.commands.add import Entry, add_video, changed
 from tav.commands.like import Own
 from tav.commands.params_text import parse, read_text
 from tav.params import Extract, Params, UserError, check, load
@@ -85,7 +85,7 @@ def plan(video: str | None, upload: str | None, prompts: list[str], own: Own) ->
 
 def _would_be(video: str | None, upload: str | None, prompts: list[str], own: Own) -> str:
     path = source(video, upload)
-    return changed(read_text(), video or "upload", path, None, prompts, own)[0]
+    return changed(read_text(), [Entry(video or "upload", path, None, tuple(prompts))], own)[0]
 
 
 def _plan(params: Params) -> str:

@@ -225,8 +225,8 @@ def after_tracking(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) ->
     """Let something happen while `tav add` is at its slow work."""
     track = tracking.track
 
-    def tracked(place: Path) -> None:
-        track(place)
+    def tracked(*places: Path) -> None:
+        track(*places)
         then()
 
     monkeypatch.setattr(tracking, "track", tracked)
@@ -275,8 +275,8 @@ from pathlib import Path
 from tav.commands import tracking
 from tav.commands.add import add_video
 track = tracking.track
-def tracked(place):
-    track(place)
+def tracked(*places):
+    track(*places)
     os.kill(os.getpid(), int(sys.argv[2]))
 tracking.track = tracked
 add_video(Path(sys.argv[1]), ["a dog"], None, None)
