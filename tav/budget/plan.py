@@ -161,15 +161,20 @@ def window_of(params: Params, work: Work) -> Window | None:
 def announce(params: Params, work: Work, pipe: Any) -> Savings:
     """Say what a stage is expected to need, before it starts. Raises TooMuch when that is not there."""
     on = machine()
-    asked = params.tune_of(work.key) if work.stage == "tune" else None
-    what = (replace(work, key=""), asked and asked.model_dump_json(), params.compute, on)
-    found: tuple[Savings, Expectation] = HELD.get(
-        f"expectation of {work.stage}", (made_from(params.base), what), lambda: choose(params, work, pipe, on)
-    )
-    savings, expected = found
+    savings, expected = choose(params, work, pipe, on) if work.networks else _chosen_before(params, work, pipe, on)
     needs, there = expected.memory(on.device) / GB, on.memory / GB
     print(f"{work.stage}@{work.key}: expects {needs:.1f} of {there:.1f} GB ({savings})", flush=True)
     return savings
+
+
+def _chosen_before(params: Params, work: Work, pipe: Any, on: Machine) -> "tuple[Savings, Expectation]":
+    """As `choose`, asked once by a process that runs many stages. Not for networks beside the base's."""
+    asked = params.tune_of(work.key).model_dump_json() if work.stage == "tune" else repr(window_of(params, work))
+    what = made_from(params.base), replace(work, key=""), asked, params.compute, on
+    found: tuple[Savings, Expectation] = HELD.get(
+        f"expectation of {work.stage}", what, lambda: choose(params, work, pipe, on)
+    )
+    return found
 
 
 def _that_fits(params: Params, work: Work, pipe: Any, on: Machine, limit: float) -> str:
