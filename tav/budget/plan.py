@@ -159,9 +159,19 @@ def window_of(params: Params, work: Work) -> Window | None:
 
 
 def announce(params: Params, work: Work, pipe: Any) -> Savings:
-    """Say what a stage is expected to need, before it starts. Raises TooMuch when that is not there."""
+    """Say what a stage is expected to need, before it starts. Raises TooMuch when that is not there.
+
+    A GPU's needs are a guess, so there it is told, and tried in the way that takes the least.
+    """
     on = machine()
-    savings, expected = choose(params, work, pipe, on) if work.networks else _chosen_before(params, work, pipe, on)
+    try:
+        savings, expected = choose(params, work, pipe, on) if work.networks else _chosen_before(params, work, pipe, on)
+    except TooMuch as error:
+        if not on.device.startswith("cuda"):
+            raise
+        *_, savings = ways(params, work, on)
+        print(f"{error}. That is a guess, so it is tried all the same", flush=True)
+        return savings
     needs, there = expected.memory(on.device) / GB, on.memory / GB
     print(f"{work.stage}@{work.key}: expects {needs:.1f} of {there:.1f} GB ({savings})", flush=True)
     return savings

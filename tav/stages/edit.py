@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from tav.budget.plan import Savings
+
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video: MP4 as the source was, GIF, contact sheet, and the frames as the model made them."""
@@ -26,6 +28,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
     maps, picture = maps_of(settings, asked.video, source), first_frame_of(settings, source)
 
+    from tav.budget.fallback import with_less_memory
     from tav.budget.plan import announce, edit_work
     from tav.controls_from_params import attachments_of, open_controls
     from tav.from_params import Said, open_base, precision_of, sample_edit, told_cut
@@ -40,15 +43,17 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
     num_frames, height, width, _ = source_frames.shape
     networks = open_controls(settings, pipe)
-    savings = announce(params, edit_work(params, key, num_frames, (width, height), networks), pipe)
+    work = edit_work(params, key, num_frames, (width, height), networks)
+    savings = announce(params, work, pipe)
     size, trajectory = source_frames.shape[1:3], Trajectory(**inverted)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
     mask = mask_of(settings.mask, source, pipe, trajectory, caption, settings.window) if settings.mask else None
     beside = has_source_beside(settings)
     words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if beside else None
-    with told():
-        latents = sample_edit(
+
+    def sample(how: "Savings") -> "Tensor":
+        return sample_edit(
             pipe,
             settings,
             trajectory,
@@ -58,9 +63,12 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             mask=mask,
             attachments=attachments_of(settings, networks, list(maps.values()), pipe),
             first_frame=None if picture is None else encode_moments(pipe.vae, picture[None]).mean,
-            split_guidance=savings.split_guidance,
+            split_guidance=how.split_guidance,
             on_step=lambda done, total: on_progress(Progress(done, total)),
         )
+
+    with told():
+        latents = with_less_memory(params, work, savings, sample)
     frames = decode(pipe.vae, latents)
     if mask is not None:
         frames = blend_frames(source_frames, frames, mask)

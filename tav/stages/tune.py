@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from tav.budget.plan import Savings
     from tav.model.latents import Moments
     from tav.model.pretrained import BaseIdentity
     from tav.model.tuning import Step, TuneSettings
@@ -38,29 +39,37 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     frames = read_frames(artifact("extract", key, "frames"))
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
 
+    from tav.budget.fallback import with_less_memory
     from tav.budget.plan import Work, announce
     from tav.from_params import open_base, told_cut, tuning_settings
     from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
 
-    pipe = open_base(params, seed=settings.seed)
+    opened = [open_base(params, seed=settings.seed)]
+    pipe = opened[0]
     origin = _origin(params, key, caption, len(frames))  # known before the first step
-    savings = announce(params, Work("tune", key, len(frames), (frames.shape[2], frames.shape[1])), pipe)
+    work = Work("tune", key, len(frames), (frames.shape[2], frames.shape[1]))
+    savings = announce(params, work, pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
     told_cut(f"tune@{key}", pipe, caption)
     (source,) = encode_prompts(pipe, [caption], frames.shape[1:3])  # alone: a GPU's last bits depend on the batch
-    samples = Samples(params, key, pipe, moments, inversion)
-    steps = []
-    with told():
-        of_model = tuning_settings(params, key, pipe.device.type, savings.gradient_checkpointing, savings.adam8bit)
-        kept, draw = CHECKPOINTS / key, samples.draw
-        model = pipe.unet, pipe.scheduler
-        for step in tune(*model, moments, source, of_model, checkpoint_dir=kept, on_weights=draw):
+
+    def attempt(how: "Savings") -> "tuple[Samples, TuneSettings, list[Step]]":
+        pipe = opened.pop() if opened else open_base(params, seed=settings.seed)  # anew: its weights have moved
+        samples, steps = Samples(params, key, pipe, moments, inversion), []
+        of_model = tuning_settings(params, key, pipe.device.type, how.gradient_checkpointing, how.adam8bit)
+        kept, model = CHECKPOINTS / key, (pipe.unet, pipe.scheduler)
+        for step in tune(*model, moments, source, of_model, checkpoint_dir=kept, on_weights=samples.draw):
             steps.append(step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
+        return samples, of_model, steps
+
+    del pipe
+    with told():
+        samples, of_model, steps = with_less_memory(params, work, savings, attempt)
     _write(params, key, samples, origin, of_model, steps)
 
 
