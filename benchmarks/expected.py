@@ -13,6 +13,7 @@ from typing import Any
 from bases import BASES
 
 from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
+from tav.model.size import Size
 from tav.model.tuning import DTYPES, TuneSettings
 
 FRAMES = (8, 24, 32)
@@ -32,7 +33,7 @@ EDITING = {
 }
 
 
-def expect(name: str, pipe: Any, frames: int, size: tuple[int, int]) -> Expectation:
+def expect(name: str, pipe: Any, frames: int, size: Size) -> Expectation:
     if name in TUNING:
         return expect_tuning(pipe, frames, size, TUNING[name])
     precision, split = EDITING[name]
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     arguments = parser.parse_args()
     build, pixels = BASES[arguments.base]
-    pipe, size = build(), (arguments.pixels or pixels,) * 2
+    pipe, size = build(), Size(*[arguments.pixels or pixels] * 2)
 
     def gigabytes(expected: Expectation) -> float:
         return round(expected.memory("cuda") / 1e9, 1)

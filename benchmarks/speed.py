@@ -32,6 +32,7 @@ from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.latents import encode_moments
 from tav.model.prompts import Prompts
+from tav.model.size import Size
 from tav.model.tuned_weights import tuned_parameters
 from tav.model.tuning import TuneSettings, tune
 
@@ -103,7 +104,7 @@ def measure(whose: str, kind: str, size: dict[str, Any], repeats: int) -> dict[s
 
 def expected(kind: str, size: dict[str, Any]) -> dict[str, float]:
     """What `tav plan` says of our way: seconds of clock, and memory."""
-    pipe, pixels = build(**size), (size["pixels"], size["pixels"])
+    pipe, pixels = build(**size), Size(size["pixels"], size["pixels"])
     speed = measure_speed("cpu", torch.float32)
     if kind == "tuning":
         found = expect_tuning(pipe, size["frames"], pixels, TuneSettings(), speed=speed)

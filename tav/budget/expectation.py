@@ -21,6 +21,7 @@ from tav.model.inflation import inflate
 from tav.model.master_weights import keep_masters
 from tav.model.prompt_to_prompt import PromptToPrompt, WordSettings
 from tav.model.prompts import Prompts, separate
+from tav.model.size import Size
 from tav.model.source_branch import SourceBranch
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
 
@@ -55,22 +56,23 @@ class Expectation:
 
 
 def expect_tuning(
-    pipe: Any, num_frames: int, size: tuple[int, int], settings: TuneSettings, *, speed: Speed | None = None
+    pipe: Any, num_frames: int, size: Size, settings: TuneSettings, *, speed: Speed | None = None
 ) -> Expectation:
     """One tuning step, and one encoded frame.
 
     Args:
         pipe: has a unet, inflated or not, a vae, text encoders. Their configs and shapes count: meta tensors will do.
         num_frames: of the video.
-        size: width and height in pixels.
+        size: in pixels.
         settings: precision, checkpointing and optimizer count.
         speed: None leaves the time out.
     """
     unet = _skeleton(pipe.unet)
     tuned = trainable_parameters(unet, settings)
     meter = _run(_TuningStep(unet.train()), (num_frames, *_latents_of(pipe, size)), 1, speed)
-    encode = _run_vae(pipe, lambda vae, pixels: vae.encode(pixels), (1, 3, *size[::-1]), speed)
-    state = (2 if settings.adam8bit else 8) * sum(parameter.numel() for parameter in tuned.values())
+    encode = _run_vae(pipe, lambda vae, pixels: vae.encode(pixels), (1, 3, *size), speed)
+    each = (2 if settings.adam8bit else 8) + (4 if settings.prior_weight else 0)
+    state = each * sum(parameter.numel() for parameter in tuned.values())
     activations = max(meter.peak, encode.peak)
     weights = _weights(pipe, unet, DTYPES[settings.precision]) + state
     return Expectation(weights, activations, meter.seconds, encode.seconds)
@@ -79,7 +81,7 @@ def expect_tuning(
 def expect_sampling(
     pipe: Any,
     num_frames: int,
-    size: tuple[int, int],
+    size: Size,
     dtype: torch.dtype,
     *,
     guided: bool,
@@ -194,9 +196,9 @@ def _condition_widths(unet: Any) -> dict[str, int]:
     return {"text_embeds": width, "time_ids": times}
 
 
-def _latents_of(pipe: Any, size: tuple[int, int]) -> tuple[int, int, int]:
+def _latents_of(pipe: Any, size: Size) -> tuple[int, int, int]:
     factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
-    return pipe.unet.config.in_channels, size[1] // factor, size[0] // factor
+    return pipe.unet.config.in_channels, size.height // factor, size.width // factor
 
 
 def _weights(pipe: Any, unet: Any, dtype: torch.dtype) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tav.loaded_base import made_from
 from tav.model.holding import HELD
+from tav.model.size import Size
 from tav.params import Params, UserError, Window, told
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class Work:
     stage: str
     key: str
     num_frames: int
-    size: tuple[int, int]
-    """Width and height in pixels."""
+    size: Size
+    """In pixels."""
     guided: bool = False
     words: bool = False
     """Prompt-to-Prompt and Plug-and-Play: the source is in the batch."""
@@ -138,7 +139,7 @@ def expect(
     )
 
 
-def edit_work(params: Params, key: str, num_frames: int, size: tuple[int, int], networks: tuple[Any, ...] = ()) -> Work:
+def edit_work(params: Params, key: str, num_frames: int, size: Size, networks: tuple[Any, ...] = ()) -> Work:
     """Of an edit, as its settings have it. networks: of its controls."""
     settings = params.edit_of(key)
     beside = settings.attention is not None or settings.method == "plug-and-play"
@@ -215,5 +216,5 @@ def _candidates(params: Params, work: Work, all_there: float, cap: float) -> Ite
         if frames > 1:
             yield f"extract.num_frames: {frames}", asked, replace(work, num_frames=frames), cap
     for share in (0.75, 0.5, 0.25):
-        width, height = (max(64, int(side * share) // 64 * 64) for side in work.size)
-        yield f"extract.size: {min(width, height)}", asked, replace(work, size=(width, height)), cap
+        size = Size(*(max(64, int(side * share) // 64 * 64) for side in work.size))
+        yield f"extract.size: {min(size)}", asked, replace(work, size=size), cap

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine, window_of
+from tav.model.size import Size
 from tav.params import Extract, Params, told
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def print_plan(params: Params) -> None:
         table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
     total, left_out = 0.0, ""
     for work in works(params, pipe):
-        cells = [f"{work.stage}@{work.key}", str(work.num_frames), "{}x{}".format(*work.size)]
+        cells = [f"{work.stage}@{work.key}", str(work.num_frames), f"{work.size.width}x{work.size.height}"]
         alike = replace(work, key=_own(params, work))
         if alike not in known:
             try:
@@ -70,7 +71,8 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
     networks: dict[Any, tuple[Any, ...]] = {}  # edits with the same controls are alike
     for key, video in params.videos.items():
         extract, info = params.extract_of(key), probe(Path(video.path))
-        size = fitted_size(info.width, info.height, extract.size)
+        width, height = fitted_size(info.width, info.height, extract.size)
+        size = Size(height, width)
         num_frames = extract.num_frames or _all_frames(extract, info)
         yield Work("tune", key, num_frames, size)
         yield Work("invert", key, num_frames, size)

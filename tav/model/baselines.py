@@ -16,6 +16,7 @@ from tav.model.denoiser import Network, guided, prompted
 from tav.model.latents import decode, encode_moments
 from tav.model.plug_and_play import plug_and_play
 from tav.model.prompts import Prompts, encode_prompts, join
+from tav.model.size import Size
 from tav.model.source_branch import SourceBranch
 
 REFERENCE_STEPS, T0, T1 = 50, 44, 47
@@ -126,6 +127,6 @@ def _prompts(pipe: Any, clean: Tensor, asked: Asked) -> tuple[Prompts, Any]:
 
 def _each_frame(pipe: Any, clean: Tensor, asked: Asked) -> list[Prompts]:
     """The prompts of the inversion, of what guidance leads away from, and of the edit, each once a frame."""
-    size = tuple(side * pipe.vae_scale_factor for side in clean.shape[-2:])
+    size = Size(*(side * pipe.vae_scale_factor for side in clean.shape[-2:]))
     texts = [asked.inversion_prompt, asked.negative_prompt, asked.prompt]
     return [join([p] * len(clean)) for p in encode_prompts(pipe, texts, size)]

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tav.model.size import Size
+
 Condition = dict[str, Tensor]
 """What SDXL's UNet takes beside the prompt: text_embeds (b d) and time_ids (b 6). Its added_cond_kwargs."""
 
@@ -20,7 +22,7 @@ class Prompts(NamedTuple):
 
 
 @torch.no_grad()
-def encode_prompts(pipe: Any, prompts: Sequence[str], size: tuple[int, int] | None = None) -> list[Prompts]:
+def encode_prompts(pipe: Any, prompts: Sequence[str], size: Size | None = None) -> list[Prompts]:
     """Each prompt, encoded as diffusers' own pipelines do. What the encoder has no room for (77 tokens) is cut.
 
     SD 1 and 2: the last hidden states, after their norm. SDXL: the second-last hidden states of both encoders side by
@@ -31,7 +33,7 @@ def encode_prompts(pipe: Any, prompts: Sequence[str], size: tuple[int, int] | No
     Args:
         pipe: a pipeline with its text encoders and tokenizers.
         prompts: text; may be empty.
-        size: (height, width) of the frames in pixels. None: what the model was made for. SDXL only.
+        size: of the frames in pixels. None: what the model was made for. SDXL only.
     """
     first = _encode(pipe.text_encoder, pipe.tokenizer, prompts)
     if getattr(pipe, "text_encoder_2", None) is None:
@@ -80,10 +82,11 @@ def _encode(text_encoder: Any, tokenizer: Any, prompts: Sequence[str]) -> Any:
     return text_encoder(tokens.input_ids.to(text_encoder.device), output_hidden_states=True)
 
 
-def _time_ids(pipe: Any, size: tuple[int, int] | None) -> Tensor:
+def _time_ids(pipe: Any, size: Size | None) -> Tensor:
     """SDXL's original size, top left corner of the crop, target size: 1 6 (its paper, arXiv 2307.01952, section 2.2).
 
     float32 also for a model in half precision, which can't tell all sizes apart.
     """
-    height, width = size or (pipe.default_sample_size * pipe.vae_scale_factor,) * 2
+    side = pipe.default_sample_size * pipe.vae_scale_factor
+    height, width = size or Size(side, side)
     return torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
+from tav.model.size import Size
 from tav.params import ON_TUNED, Params, settings_text, told
 from tav.stages import OnProgress, Progress
 from tav.stages.following import first_frame_of, maps_of
@@ -41,11 +42,10 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         print(f"edit@{key}: not compiled, since the network is looked into", flush=True)
         params = params.model_copy(update={"compute": params.compute.model_copy(update={"compile": False})})
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
-    num_frames, height, width, _ = source_frames.shape
+    size, trajectory = Size(*source_frames.shape[1:3]), Trajectory(**inverted)
     networks = open_controls(settings, pipe)
-    work = edit_work(params, key, num_frames, (width, height), networks)
+    work = edit_work(params, key, len(source_frames), size, networks)
     savings = announce(params, work, pipe)
-    size, trajectory = source_frames.shape[1:3], Trajectory(**inverted)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
     mask = mask_of(settings.mask, source, pipe, trajectory, caption, settings.window) if settings.mask else None

@@ -3,6 +3,7 @@
 import time
 
 from tav.artifacts import artifact, read_frames, read_json, write_json, write_tensors
+from tav.model.size import Size
 from tav.params import Params
 from tav.stages import OnProgress, Progress
 
@@ -23,7 +24,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     settings, pipe = params.invert, open_base(params, tuned=weights)
     prompt = caption if settings.prompt is None else settings.prompt
-    (source,) = encode_prompts(pipe, [prompt], frames.shape[1:3])
+    (source,) = encode_prompts(pipe, [prompt], Size(*frames.shape[1:3]))
     latents = encode_moments(pipe.vae, frames).mean
     inverted = invert_video(
         pipe, settings, latents, source, on_step=lambda done, total: on_progress(Progress(done, 2 * total))

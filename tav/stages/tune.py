@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, write_json
+from tav.model.size import Size
 from tav.params import Params, Tune, told
 from tav.settings import settings_of
 from tav.stages import OnProgress, Progress
@@ -49,12 +50,13 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     opened = [open_base(params, seed=settings.seed)]
     pipe = opened[0]
     origin = _origin(params, key, caption, len(frames))  # known before the first step
-    work = Work("tune", key, len(frames), (frames.shape[2], frames.shape[1]))
+    size = Size(*frames.shape[1:3])
+    work = Work("tune", key, len(frames), size)
     savings = announce(params, work, pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
     told_cut(f"tune@{key}", pipe, caption)
-    (source,) = encode_prompts(pipe, [caption], frames.shape[1:3])  # alone: a GPU's last bits depend on the batch
+    (source,) = encode_prompts(pipe, [caption], size)  # alone: a GPU's last bits depend on the batch
 
     def attempt(how: "Savings") -> "tuple[Samples, TuneSettings, list[Step]]":
         pipe = opened.pop() if opened else open_base(params, seed=settings.seed)  # anew: its weights have moved
@@ -128,7 +130,7 @@ class Samples:
             self.inversion,
             *(text for prompt, settings in self.edits for text in (settings.negative_prompt, prompt)),
         ]
-        size = tuple(side * pipe.vae_scale_factor for side in video.shape[-2:])
+        size = Size(*(side * pipe.vae_scale_factor for side in video.shape[-2:]))
         inversion, *others = encode_prompts(pipe, texts, size)
         inverted = invert_video(pipe, self.invert, video, inversion)
         for (_, settings), negative, target in zip(self.edits, others[::2], others[1::2], strict=True):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, read_header, read_json
+from tav.model.size import Size
 from tav.params import Edit, Mask, Window, told
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def mask_of(
 
     if settings.words:
         with told():
-            mask = _of_words(settings, source["size"], pipe, inverted, caption, window)
+            width, height = source["size"]
+            mask = _of_words(settings, Size(height, width), pipe, inverted, caption, window)
     else:
         import torch
 
@@ -81,7 +83,7 @@ def _drawn(settings: Mask, source: dict[str, Any]) -> "np.ndarray":
 
 
 def _of_words(
-    settings: Mask, size: tuple[int, int], pipe: Any, inverted: "Trajectory", caption: str, window: Window | None
+    settings: Mask, size: Size, pipe: Any, inverted: "Trajectory", caption: str, window: Window | None
 ) -> "Tensor":
     """Where the network sees words of the caption in the video."""
     from tav.from_params import in_windows
@@ -92,9 +94,8 @@ def _of_words(
     from tav.model.prompts import encode_prompts
     from tav.model.word_masks import maps_of_words
 
-    width, height = size
     marks = chosen(pipe.tokenizer, [caption], list(settings.words or ()))
-    (prompts,) = encode_prompts(pipe, [caption], (height, width))
+    (prompts,) = encode_prompts(pipe, [caption], size)
     schedule = Schedule.of(pipe.scheduler, inverted.steps)
     maps = maps_of_words(
         pipe.unet,
@@ -105,4 +106,4 @@ def _of_words(
         marks,
         around=lambda denoise: in_windows(denoise, window),
     )
-    return mask_of_maps(smooth_over_time(maps), height, width, settings.threshold).cpu()
+    return mask_of_maps(smooth_over_time(maps), *size, settings.threshold).cpu()

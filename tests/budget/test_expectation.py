@@ -17,10 +17,11 @@ from tav.model.latents import encode_moments
 from tav.model.pretrained import load_pipeline, load_shapes
 from tav.model.prompt_to_prompt import WordSettings, prompt_to_prompt
 from tav.model.prompts import Prompts, encode_prompts
+from tav.model.size import Size
 from tav.model.source_branch import SourceBranch
 from tav.model.tuning import TuneSettings, tune
 
-SIZE = (32, 16)
+SIZE = Size(height=16, width=32)
 FLOAT = torch.float32
 
 
@@ -38,8 +39,7 @@ def test_memory_of_a_tuning_step(sd_folder, frames, prompt_embeds, shapes, gradi
     steps = tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, settings)
     with Meter(None) as taken:
         next(steps)
-    height, width = frames.shape[1:3]
-    expected = expect_tuning(shapes, len(frames), (width, height), settings)
+    expected = expect_tuning(shapes, len(frames), Size(*frames.shape[1:3]), settings)
     optimizer = 8 * sum(p.numel() for p in pipe.unet.parameters() if p.requires_grad)  # in `weights` of the expected
     assert taken.peak - optimizer < expected.activations < 1.1 * taken.peak
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from tav.budget.fallback import with_less_memory
 from tav.budget.plan import Savings, Work
 from tav.model import tuning
+from tav.model.size import Size
 from tav.params import Params, check
 from tav.stages import caption, extract, tune
 
@@ -27,7 +28,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
 
 
 def test_the_next_way_is_tried(params: Params, capsys: pytest.CaptureFixture[str]) -> None:
-    work, tried = Work("tune", "cat", 8, (64, 64)), []
+    work, tried = Work("tune", "cat", 8, Size(64, 64)), []
 
     def attempt(savings: Savings, fits: Savings | None = CHECKPOINTED) -> str:
         tried.append(savings)

@@ -14,6 +14,7 @@ from tav.__main__ import app
 from tav.budget.plan import GB, Machine, Savings, Work, announce, choose, expect
 from tav.commands.plan import print_plan, works
 from tav.model.pretrained import load_shapes
+from tav.model.size import Size
 from tav.params import Params, UserError, check
 
 
@@ -38,8 +39,8 @@ def shapes(data: dict[str, Any]) -> Any:
     return load_shapes(data["base"]["source"])
 
 
-TUNE = Work("tune", "cat", 8, (64, 64))
-EDIT = Work("edit", "cat--dog", 8, (64, 64), guided=True)
+TUNE = Work("tune", "cat", 8, Size(64, 64))
+EDIT = Work("edit", "cat--dog", 8, Size(64, 64), guided=True)
 
 
 def between(params: Params, work: Work, shapes: Any, less: Savings, more: Savings) -> Machine:
@@ -64,7 +65,7 @@ def test_memory_is_saved_only_where_it_must(data: dict[str, Any], shapes: Any, w
 
 def test_a_cap_below_what_is_there(data: dict[str, Any], shapes: Any) -> None:
     data["compute"]["memory"] = "12gb"
-    large = Work("tune", "cat", 44, (512, 512))
+    large = Work("tune", "cat", 44, Size(512, 512))
     assert choose(check(data), large, shapes, Machine("cpu", 999 * GB))[0].gradient_checkpointing
     data["compute"]["memory"] = "24gb"
     assert not choose(check(data), large, shapes, Machine("cpu", 999 * GB))[0].gradient_checkpointing
@@ -81,7 +82,7 @@ def test_what_the_person_set_is_kept(data: dict[str, Any], shapes: Any) -> None:
 
 def test_fewer_frames_would_fit(data: dict[str, Any], shapes: Any) -> None:
     params, saved = check(data), Savings(gradient_checkpointing=True)
-    half = expect(params, Work("tune", "cat", 4, (64, 64)), saved, shapes, Machine("cpu", 0)).memory("cpu")
+    half = expect(params, Work("tune", "cat", 4, Size(64, 64)), saved, shapes, Machine("cpu", 0)).memory("cpu")
     with pytest.raises(UserError, match=r"would fit: extract\.num_frames: 4"):
         choose(params, TUNE, shapes, Machine("cpu", half))
 
@@ -103,7 +104,7 @@ def test_advice_alone_is_enough(data: dict[str, Any], shapes: Any) -> None:
 
 def test_a_stage_stops_before_it_starts(data: dict[str, Any], shapes: Any) -> None:
     with pytest.raises(UserError, match=r"edit@cat--dog is expected to need \d+.* there are \d+"):
-        announce(check(data), replace(EDIT, num_frames=1024, size=(2048, 2048)), shapes)
+        announce(check(data), replace(EDIT, num_frames=1024, size=Size(2048, 2048)), shapes)
 
 
 def test_an_edits_controls_are_in_the_plan(data: dict[str, Any], shapes: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from tiny_bases import tiny_sdxl
 
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import encode_prompts, join, words_cut
+from tav.model.size import Size
 
 PROMPTS = ["a man is skiing", "", "a red dog", "word " * 200]
 
@@ -26,7 +27,7 @@ def test_one_encoder(pipe):
 
 def test_two_encoders(xl_pipe):
     """An empty prompt is diffusers' negative prompt that was left out: zeros or not, as the pipeline's config says."""
-    ours = encode_prompts(xl_pipe, PROMPTS, (24, 40))
+    ours = encode_prompts(xl_pipe, PROMPTS, Size(24, 40))
     for prompt, (embeds, condition) in zip(PROMPTS, ours, strict=True):
         with torch.no_grad():
             positive, negative, pooled, negative_pooled = xl_pipe.encode_prompt(prompt, negative_prompt=None)
@@ -44,7 +45,7 @@ def test_size_is_the_models_own_unless_given(xl_pipe):
 
 
 def test_join_keeps_the_order(xl_pipe):
-    ours = encode_prompts(xl_pipe, PROMPTS, (24, 40))
+    ours = encode_prompts(xl_pipe, PROMPTS, Size(24, 40))
     joined = join(ours)
     assert joined.embeds.shape == (4, 77, 40)
     assert {name: tuple(part.shape) for name, part in joined.condition.items()} == {

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from tav.model.inflation import SparseCausalAttention
+from tav.model.size import Size
 
 STRIDE = 2
 """One token of 2x2 stays, and others may be merged into it, so at most three quarters are merged."""
@@ -26,8 +27,8 @@ class MergingAttention(SparseCausalAttention):
     """
 
     ratio: float
-    size: tuple[int, int]
-    """Height and width in tokens."""
+    size: Size
+    """In tokens."""
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         from tomesd.merge import bipartite_soft_matching_random2d
@@ -47,7 +48,7 @@ class MergingTransformer(Transformer2DModel):  # type: ignore[misc]
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         for block in self.transformer_blocks:
-            block.attn1.size = tuple(hidden_states.shape[-2:])
+            block.attn1.size = Size(*hidden_states.shape[-2:])
         return super().forward(hidden_states, *args, **kwargs)
 
 
