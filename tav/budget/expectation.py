@@ -118,8 +118,8 @@ class _TuningStep(nn.Module):
 
 
 class _SamplingStep(_TuningStep):
-    def __init__(self, unet: Any, networks: Sequence[Any] = (), size: tuple[int, int] = (0, 0)) -> None:
-        """networks: beside the UNet; size: width and height of their maps in pixels."""
+    def __init__(self, unet: Any, networks: Sequence[Any] = (), size: Size = Size(0, 0)) -> None:  # noqa: B008 - frozen
+        """networks: beside the UNet; size: of their maps in pixels."""
         super().__init__(unet)
         self.networks, self.size = nn.ModuleList(networks), size
 
@@ -130,7 +130,7 @@ class _SamplingStep(_TuningStep):
 
     def network(self, num_frames: int, latents: Tensor) -> Network:
         """The UNet, with what stands beside it."""
-        maps = torch.empty(num_frames, 3, *self.size[::-1])
+        maps = torch.empty(num_frames, 3, *self.size)
         controls, (height, width) = [Control(network, maps) for network in self.networks], latents.shape[-2:]
         return Network(self.unet, [Controls(controls, self.unet, (height, width))] if controls else [])
 
