@@ -43,7 +43,13 @@ class Run:
     """Names of the parameters that have had a gradient other than zero."""
 
 
-UNSAID = {"self_attention": "sparse-causal", "temporal": True, "window_frames": None, "windows": "one"}
+UNSAID = {
+    "self_attention": "sparse-causal",
+    "temporal": True,
+    "window_frames": None,
+    "windows": "one",
+    "prior_weight": 0.0,
+}
 """Settings that came later, with what was so before: a run of that time goes on."""
 
 

@@ -19,6 +19,8 @@ class TuneSettings:
     """Frames that a step sees of a longer video. None: all."""
     windows: Literal["one", "all"] = "one"
     """one: the first frames. all: others in each step, drawn at random."""
+    prior_weight: float = 0.0
+    """How much frame 0 is held to the image model's prediction, beside the loss. 0: not at all."""
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8

@@ -25,6 +25,7 @@ from tav.model.latents import Moments, sample_latents
 from tav.model.master_weights import keep_masters
 from tav.model.options import mark_of
 from tav.model.pretrained import ddim_scheduler
+from tav.model.prior import ImagePrior
 from tav.model.prompts import Prompts
 from tav.model.tune_settings import TuneSettings as TuneSettings
 from tav.model.tuned_weights import TEMPORAL, temporal_and_query_groups, tuned_parameters
@@ -77,6 +78,7 @@ def tune(
     seen = min(len(moments.mean), settings.window_frames or len(moments.mean))
     if seen == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
+    prior = ImagePrior(unet, parameters, settings.prior_weight) if settings.prior_weight else None
     on_weights(mark, 0)
     if checkpoint_dir:
         resume(run, checkpoint_dir, mark)
@@ -87,7 +89,7 @@ def tune(
         began = time.perf_counter()
         window = window_of(moments, settings, run.generator)
         latents, noise, timestep = draw(scheduler, window, run.generator)
-        loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts)
+        loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts, prior)
         grad_norm = update(run, number, loss, settings)
         lr = run.optimizer.param_groups[0]["lr"]
         run.history.append(Step(number, loss.item(), grad_norm, lr, time.perf_counter() - began))
@@ -169,15 +171,22 @@ def denoising_loss(
     noise: Tensor,
     timestep: Tensor,
     prompts: Prompts,
+    prior: ImagePrior | None = None,
 ) -> Tensor:
-    """Mean squared error of the predicted noise, or v (paper, equation 3). latents, noise (b f) c h w; timestep b."""
+    """Mean squared error of the predicted noise, or v (paper, equation 3). latents, noise (b f) c h w; timestep b.
+
+    prior: adds its loss. b is 1 then.
+    """
     per_frame = timestep.repeat_interleave(len(latents) // len(timestep))
     noisy = scheduler.add_noise(latents, noise, per_frame)
     prediction_type = scheduler.config.prediction_type
     if prediction_type not in {"epsilon", "v_prediction"}:
         raise ValueError(f"the model's prediction_type is {prediction_type}; expected epsilon or v_prediction")
     target = noise if prediction_type == "epsilon" else scheduler.get_velocity(latents, noise, per_frame)
-    return functional.mse_loss(predict_noise(unet, noisy, timestep, *prompts), target)
+    expected = None if prior is None else prior.predict(noisy, timestep, prompts)
+    prediction = predict_noise(unet, noisy, timestep, *prompts)
+    loss = functional.mse_loss(prediction, target)
+    return loss if prior is None or expected is None else loss + prior.loss(prediction, expected)
 
 
 def update(run: Run, number: int, loss: Tensor, settings: TuneSettings) -> float:

@@ -166,6 +166,8 @@ class Tune(Section):
     """Frames that a step sees. null: the whole video."""
     windows: Literal["one", "all"] = TuneSettings.windows
     """Where it has `window_frames`: one, the video's first; all: another, drawn at random, in each step."""
+    prior_weight: Annotated[float, Field(ge=0, le=100)] = TuneSettings.prior_weight
+    """How much frame 0 is held to what the base, as an image model, predicts for it. Keeps what the base knew."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = TuneSettings.weight_decay
     """AdamW's."""
     max_grad_norm: Annotated[float, Field(gt=0)] = TuneSettings.max_grad_norm

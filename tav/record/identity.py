@@ -25,6 +25,7 @@ UNSAID: dict[str, Any] = {
     "tune.warmup_steps": 0,
     "tune.window_frames": None,
     "tune.windows": "one",
+    "tune.prior_weight": 0.0,
     "tune.weight_decay": 1e-2,
     "tune.max_grad_norm": 1.0,
     "tune.gradient_checkpointing": None,
