@@ -56,10 +56,10 @@ ui: setup ## MLflow on http://127.0.0.1:5000, to compare runs
 
 # Its stages are frozen, so that nothing else trains them, and hidden from DVC, which would tell of each that it is.
 emoji-world: setup ## train the shipped models again: hours; goes on where it was stopped
-	@set -e; hide=models/emoji-world/.dvcignore; test ! -f $$hide || mv $$hide $$hide.off; \
+	@set -e; test -f .dvcignore.off || cp .dvcignore .dvcignore.off; grep -v dvc.yaml .dvcignore.off > .dvcignore; \
 	for stage in text_to_image vae judge clip blip2 measure; do \
 	  at=models/emoji-world/dvc.yaml:$$stage; \
-	  trap "dvc freeze -q $$at; mv $$hide.off $$hide" EXIT; dvc unfreeze -q $$at; \
+	  trap "dvc freeze -q $$at; mv .dvcignore.off .dvcignore" EXIT; dvc unfreeze -q $$at; \
 	  dvc repro --single-item $$at; dvc freeze -q $$at; \
 	done
 
