@@ -80,9 +80,10 @@ def image_features(
 
 
 def text_features(clip: Clip, text: str) -> "torch.Tensor":
-    """Projected features (d), float32. What a text has over CLIP's 77 tokens is cut off."""
+    """Projected features (d), float32. What a text has over CLIP's tokens (77 of OpenAI's) is cut off."""
     import torch
 
-    inputs = clip.processor(text=[text], truncation=True, max_length=77, return_tensors="pt").to(clip.model.device)
+    most = clip.model.config.text_config.max_position_embeddings
+    inputs = clip.processor(text=[text], truncation=True, max_length=most, return_tensors="pt").to(clip.model.device)
     with torch.inference_mode():
         return clip.model.get_text_features(**inputs).pooler_output[0].cpu()  # type: ignore[no-any-return]
