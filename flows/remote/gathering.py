@@ -24,7 +24,7 @@ POLL = 5.0
 """Seconds between two looks at the parts."""
 TRIES = 3
 """How often a part whose process died is given to a worker. (A machine that goes away is the server's to notice.)"""
-STOPPING = 40.0
+STOPPING = 60.0
 """Seconds that cancelled parts have to end."""
 KEPT = timedelta(days=1)
 """How long the refs of a run stay whose driver never came back."""
@@ -144,7 +144,9 @@ class Gathering:
     def end(self) -> None:
         """Forget the refs and the checkpoints of this run, and the refs of runs whose driver never came back."""
         if not self._over():
-            return  # a worker may still read them
+            self._look()
+        if not self._over():
+            return  # a worker may still read them; the next run forgets them
         try:
             names = [name for name in snapshot.refs(self.project) if self._is_done_with(name)]
             snapshot.forget(names, self.project)
