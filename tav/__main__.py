@@ -9,18 +9,15 @@ if __name__ == "__main__":  # before anything that takes its time
     if (ended := hand_over(sys.argv[1:])) is not None:
         sys.exit(ended)
 
-import errno
-import re
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tav.commands import research, sharing
-from tav.complaints import one_line
-from tav.params import UserError, check_key, load
+from tav.params import UserError, load
+from tav.running import commands
+from tav.running.outcome import outcome
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 100x on a busy machine
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -33,76 +30,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+commands.register(app)
 research.register(app)
-KeyArgument = Annotated[str, typer.Argument(help="A name under `videos` or `edits` of params.yaml.", metavar="KEY")]
 
 
 def main() -> None:
     """Run a command. An error that a person can mend is one line; TAV_TRACEBACK=1 shows where it came from."""
     sys.exit(outcome(app))
-
-
-def outcome(run: Callable[[], object]) -> int:
-    """The exit code of a command, which tells what went wrong."""
-    try:
-        run()
-    except Exception as error:
-        line = explain(error)
-        if line is None or os.environ.get("TAV_TRACEBACK"):
-            traceback.print_exc()
-        else:
-            print(f"error: {line}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def explain(error: BaseException) -> str | None:
-    """What a person is told of an error, or None where only a traceback helps."""
-    text = one_line(str(error))
-    if isinstance(error, UserError | FloatingPointError):
-        return text
-    if _errno(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return (
-            f"the disk is full ({text}): make room and run it again. `dvc gc --workspace --all-commits` drops what no "
-            "commit needs from DVC's cache (commit what you want to keep; with --workspace alone it drops the results "
-            "of all other commits too)"
-        )
-    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
-        return f"not allowed: {text}"
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return (
-            f"out of memory ({text.split('. ')[0]}): set compute.memory to less than there is (`tav plan` tells what "
-            "is expected), tune.gradient_checkpointing: true, or a smaller extract.size or extract.num_frames"
-        )
-    return None
-
-
-def _errno(error: BaseException) -> int | None:
-    """The system's number of an error. safetensors has it in its words alone."""
-    if type(error).__name__ == "SafetensorError" and (found := re.search(r"\(os error (\d+)\)", str(error))):
-        return int(found[1])
-    return error.errno if isinstance(error, OSError) else None
-
-
-def _run_stage(stage: str, key: str = "") -> None:
-    from tav.running.ending import end_in_order, end_with_parent
-
-    end_in_order()
-    if os.environ.get("DVC_STAGE"):  # DVC runs us
-        end_with_parent()
-    from tav.running.stage import run_stage
-
-    run_stage(stage, key)
-
-
-def _key(given: str) -> str:
-    """The key as given, or that of the stage which DVC runs: in dvc.yaml's commands the shell would see it."""
-    key = given or os.environ.get("DVC_STAGE", "").partition("@")[2]
-    if not key:
-        raise UserError("no KEY was given: give a name under `videos` or `edits` of params.yaml")
-    return check_key(key)
 
 
 def _print_version(wanted: bool) -> None:
@@ -122,75 +56,12 @@ def options(
     """Tune-A-Video: learn a video's motion, then edit the video with a prompt."""
 
 
-@app.command(hidden=True)
-def model() -> None:
-    """Stage: what each model is: its files' hashes, or its commit on the hub."""
-    _run_stage("model")
-
-
-@app.command(hidden=True)
-def extract(key: KeyArgument = "") -> None:
-    """Stage: a video's frames."""
-    _run_stage("extract", _key(key))
-
-
-@app.command(hidden=True)
-def caption(key: KeyArgument = "") -> None:
-    """Stage: the source prompt, as given or by BLIP-2."""
-    _run_stage("caption", _key(key))
-
-
-@app.command(hidden=True)
-def tune(key: KeyArgument = "") -> None:
-    """Stage: learn the video's motion. Goes on where a killed run was."""
-    _run_stage("tune", _key(key))
-
-
-@app.command(hidden=True)
-def invert(key: KeyArgument = "") -> None:
-    """Stage: DDIM-invert the video's latents."""
-    _run_stage("invert", _key(key))
-
-
-@app.command(hidden=True)
-def condition(key: KeyArgument = "") -> None:
-    """Stage: the maps of a video that edits may follow."""
-    _run_stage("condition", _key(key))
-
-
-@app.command(hidden=True)
-def edit(key: KeyArgument = "") -> None:
-    """Stage: make the edited video."""
-    _run_stage("edit", _key(key))
-
-
-@app.command(hidden=True)
-def evaluate(key: KeyArgument = "") -> None:
-    """Stage: measure an edited video."""
-    _run_stage("evaluate", _key(key))
-
-
-@app.command(hidden=True)
-def reside(listener: int, owner: int) -> None:
-    """Run the stages of one DVC, one after the other, for the commands that it starts."""
-    import socket
-
-    from tav.running.resident import reside as stay
-    from tav.running.stage import run_stage
-
-    stay(
-        socket.socket(fileno=listener),
-        owner,
-        lambda stage, key: outcome(lambda: run_stage(stage, key and check_key(key))),
-    )
-
-
 @app.command()
 def report(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open it when there is a screen.")] = True,
 ) -> None:
     """The page that shows all videos and edits: make it and say where it is."""
-    _run_stage("report")
+    commands.run_stage("report")
     page = Path("artifacts/report/index.html").absolute()
     print(page.as_uri())
     if open_page and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

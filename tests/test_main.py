@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tav.__main__ import explain
 from tav.params import UserError, load
+from tav.running.outcome import explain
 
 ROOT = Path(__file__).parent.parent
 
