@@ -1,7 +1,6 @@
 """Stage edit: inverted latents, tuned weights, prompt -> edited video (paper, section 4.2)."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
@@ -32,7 +31,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import announce, edit_work
     from tav.controls_from_params import attachments_of, open_controls
-    from tav.from_params import Said, open_base, precision_of, sample_edit, told_cut
+    from tav.from_params import Said, open_base, sample_edit
     from tav.model.ddim import Trajectory
     from tav.model.latents import decode, encode_moments
     from tav.model.masks import blend_frames
@@ -72,30 +71,19 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     frames = decode(pipe.vae, latents)
     if mask is not None:
         frames = blend_frames(source_frames, frames, mask)
-    audio = artifact("extract", asked.video, "source/audio.flac")
-    device = pipe.device.type
-    facts = {
-        "prompt": asked.prompt,
-        "seconds": round(time.monotonic() - began, 2),
-        **settings.model_dump(by_alias=True),
-        "device": device,
-        "precision": precision_of(params.compute, device),
-    }
-    if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
-        facts["cut"] = cut
-    text = _text(params, key, caption_of(asked.video))
-    _write(key, frames, source, {"source": source_frames, **maps}, mask, audio, facts, text)
+    facts = _facts(params, key, pipe, began)
+    _write(params, key, frames, source, {"source": source_frames, **maps}, mask, facts, caption_of(asked.video))
 
 
 def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
     """Make an edited video by another method, which uses nothing of what was tuned and inverted."""
     began = time.monotonic()
-    asked, settings = params.video_edit(key), params.edit_of(key)
+    asked = params.video_edit(key)
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     caption = read_json(artifact("caption", asked.video, "caption.json"))["caption"]
 
-    from tav.from_params import edit_by_baseline, open_image_base, precision_of, told_cut
+    from tav.from_params import edit_by_baseline, open_image_base
 
     pipe = open_image_base(params)
 
@@ -103,46 +91,51 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
         on_progress(Progress(done, total))
 
     frames = edit_by_baseline(params, key, pipe, source_frames, caption, on_step)
-    audio, device = artifact("extract", asked.video, "source/audio.flac"), pipe.device.type
+    _write(params, key, frames, source, {"source": source_frames}, None, _facts(params, key, pipe, began), caption)
+
+
+def _facts(params: Params, key: str, pipe: Any, began: float) -> dict[str, Any]:
+    """What edit.json says: the settings, the seconds since `began`, the device."""
+    from tav.from_params import precision_of, told_cut
+
+    asked, device = params.video_edit(key), pipe.device.type
     facts = {
         "prompt": asked.prompt,
         "seconds": round(time.monotonic() - began, 2),
-        **settings.model_dump(by_alias=True),
+        **params.edit_of(key).model_dump(by_alias=True),
+        "device": device,
+        "precision": precision_of(params.compute, device),
     }
-    facts |= {"device": device, "precision": precision_of(params.compute, device)}
     if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
-    _write(key, frames, source, {"source": source_frames}, None, audio, facts, _text(params, key, caption))
-
-
-def _text(params: Params, key: str, caption: str) -> str | None:
-    """What goes into the MP4 and the GIF."""
-    return settings_text(params, key, caption) if params.edit_of(key).metadata else None
+    return facts
 
 
 def _write(
+    params: Params,
     key: str,
     frames: "np.ndarray",
     source: dict[str, Any],
     rows: "dict[str, np.ndarray]",
     mask: "Tensor | None",
-    audio: Path,
     facts: dict[str, Any],
-    text: str | None,
+    caption: str,
 ) -> None:
     """All that the stage makes, as one folder: whole or not there.
 
-    rows: of the contact sheet, above mask and edit. text: goes into the MP4 and the GIF.
+    rows: of the contact sheet, above mask and edit. caption: goes into the MP4 and the GIF, with the settings.
     """
     from tav.video import unfit, write_contact_sheet, write_gif, write_mp4
     from tav.video.masks import mask_pictures
 
+    audio = artifact("extract", params.video_edit(key).video, "source/audio.flac")
+    sound = audio if audio.exists() else None
+    text = settings_text(params, key, caption) if params.edit_of(key).metadata else None
     shown = frames
     if facts["output_size"] == "source":
         shown = unfit(frames, source["width"], source["height"], source["fit"])
     with atomic(artifact("edit", key)) as folder:
         write_frames(folder / "frames", frames)
-        sound = audio if audio.exists() else None
         if mask is not None:
             rows = rows | {"mask": mask_pictures(mask.numpy())}
             write_frames(folder / "frames/mask", rows["mask"])

@@ -74,12 +74,12 @@ def _drawn(settings: Mask, source: dict[str, Any]) -> "np.ndarray":
     from tav.video import resize
     from tav.video.masks import mask_pictures, read_mask, white
 
-    indices, fit, (width, height) = source["indices"], source["fit"], source["size"]
     if settings.path:
-        return read_mask(Path(settings.path), indices, (source["width"], source["height"]), (width, height), fit)
+        return read_mask(Path(settings.path), source)
     assert settings.box is not None
+    width, height = source["size"]
     box = box_mask(settings.box, source["height"], source["width"]).numpy()[None]  # of the source, which may be cut
-    return white(resize(mask_pictures(box), width, height, fit)).repeat(len(indices), axis=0)
+    return white(resize(mask_pictures(box), width, height, source["fit"])).repeat(len(source["indices"]), axis=0)
 
 
 def _of_words(

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from tav.params import UserError
-from tav.video.fitting import resize
+from tav.video.fitting import Size, resize
 from tav.video.images import read_image
-from tav.video.masks import alike
 from tav.video.reading import IMAGE_FPS, probe, shown_frames
+
+SAME_SHAPE = 0.03
+"""By how much an aspect may be off, for sides that were rounded."""
 
 
 def read_alongside(path: Path, source: dict[str, Any]) -> np.ndarray:
@@ -55,9 +57,13 @@ def fitted_alongside(pictures: np.ndarray, path: Path, source: dict[str, Any]) -
     """Pictures of the source's shape or of the frames', to the frames' size. uint8 (f h w 3) in and out."""
     height, width = pictures.shape[1:3]
     of_source, size = (source["width"], source["height"]), (source["size"][0], source["size"][1])
-    if alike((width, height), of_source):
+    if _alike((width, height), of_source):
         return resize(pictures, *size, source["fit"])
-    if alike((width, height), size):
+    if _alike((width, height), size):
         return resize(pictures, *size, "stretch")
     sides = " or ".join(f"{w}x{h}" for w, h in dict.fromkeys([of_source, size]))
     raise UserError(f"{path} is {width}x{height}; expected the shape of the video, {sides}, in any size")
+
+
+def _alike(one: Size, other: Size) -> bool:
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= SAME_SHAPE
