@@ -6,15 +6,12 @@ The seeded videos, edits and judge of edit_quality.py, with params.yaml's settin
 strength 0.5 and 1.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edit_quality import JUDGE, KINDS, VARIANTS, Figures, figures_of, make_videos, prepare, summary
+from edit_quality import KINDS, VARIANTS, Figures, figures_of, over_videos, prepare, summary
 
-from emoji_world.judge import Judge, load_judge, read
+from emoji_world.judge import Judge, read
 from emoji_world.render import render_video
 from emoji_world.world import Scene, caption
 from tav import params as parameters
@@ -70,18 +67,7 @@ def table_of(videos: list[dict[str, list[tuple[str, Figures]]]]) -> dict[str, Fi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=12)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too, after each video")
-    asked = parser.parse_args()
-    settings, judge, videos = parameters.load(asked.params), load_judge(JUDGE), []
-    for scenes, edits in make_videos(asked.videos):
-        videos.append(of_video(settings, judge, scenes, edits))
-        print(f"{len(videos)} of {asked.videos} videos", flush=True)
-        if asked.json:
-            asked.json.write_text(json.dumps({"videos": len(videos), "table": table_of(videos)}, indent=2) + "\n")
-    for name, row in table_of(videos).items():
+    for name, row in over_videos(__doc__, of_video, table_of).items():
         print(f"{name:30}", *(f"{key} {value:.2f}" for key, value in row.items()), sep="  ")
 
 

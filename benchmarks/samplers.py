@@ -6,20 +6,17 @@ The seeded videos of edit_quality.py, tuned with params.yaml's settings and inve
 start from the same inverted latents and take all, every second or every fourth of the inversion's timesteps.
 """
 
-import argparse
-import json
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
-from edit_quality import JUDGE, KINDS, VARIANTS, figures_of, make_videos, prepare
+from edit_quality import KINDS, VARIANTS, figures_of, over_videos, prepare
 from torch import Tensor
 
-from emoji_world.judge import Judge, load_judge, read
+from emoji_world.judge import Judge, read
 from emoji_world.render import render_video
 from emoji_world.world import Scene, caption
 from tav import params as parameters
@@ -153,18 +150,7 @@ def summary(videos: list[dict[str, Figures]]) -> dict[str, Figures]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=12)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too, after each video")
-    asked = parser.parse_args()
-    settings, judge, videos = parameters.load(asked.params), load_judge(JUDGE), []
-    for scenes, edits in make_videos(asked.videos):
-        videos.append(of_video(settings, judge, scenes, edits))
-        print(f"{len(videos)} of {asked.videos} videos", flush=True)
-        if asked.json:
-            asked.json.write_text(json.dumps({"videos": len(videos), "table": summary(videos)}, indent=2) + "\n")
-    for name, row in summary(videos).items():
+    for name, row in over_videos(__doc__, of_video, summary).items():
         print(f"{name:46}", *(f"{key} {value:.2f}" for key, value in row.items() if "std" not in key), sep="  ")
 
 

@@ -96,7 +96,11 @@ def _place(scene: Scene, centre: tuple[float, float], radius: float, height: int
 @lru_cache(maxsize=8192)
 def _recoloured(noun: str, hue: int, level: int) -> NDArray[np.float32]:
     """The emoji with its main hue turned to `hue`: float32 (level level 4), premultiplied."""
-    emoji = emoji_bitmap(NOUNS[noun])
+    return recoloured(emoji_bitmap(NOUNS[noun]), hue, level)
+
+
+def recoloured(emoji: NDArray[np.float32], hue: int, level: int) -> NDArray[np.float32]:
+    """A bitmap with its main hue turned to `hue` degrees: float32 (level level 4), premultiplied."""
     hsv = cv2.cvtColor(np.ascontiguousarray(emoji[..., :3]), cv2.COLOR_RGB2HSV)
     weight = hsv[..., 1] * emoji[..., 3]
     main = np.rad2deg(np.angle((weight * np.exp(1j * np.deg2rad(hsv[..., 0]))).sum()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emoji_world.backgrounds import Canvas, Picture
 from emoji_world.backgrounds64 import PAINTERS
-from emoji_world.render import FILL, MIPS, TONES, emoji_bitmap
+from emoji_world.render import FILL, MIPS, TONES, emoji_bitmap, recoloured
 from emoji_world.world64 import NOUNS, Scene, Subject
 
 WHITE = 0.97  # of the disc
@@ -106,15 +106,7 @@ def _sticker(
 def _recoloured(noun: str, hue: int, level: int, flip: bool) -> NDArray[np.float32]:
     """The emoji with its main hue turned to `hue`: float32 (level level 4), premultiplied."""
     emoji = emoji_bitmap(NOUNS[noun])
-    emoji = emoji[:, ::-1] if flip else emoji
-    hsv = cv2.cvtColor(np.ascontiguousarray(emoji[..., :3]), cv2.COLOR_RGB2HSV)
-    weight = hsv[..., 1] * emoji[..., 3]
-    main = np.rad2deg(np.angle((weight * np.exp(1j * np.deg2rad(hsv[..., 0]))).sum()))
-    hsv[..., 0] = (hsv[..., 0] - main + hue) % 360
-    colours = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * emoji[..., 3:]
-    premultiplied = np.concatenate([colours, emoji[..., 3:]], axis=-1)
-    small: NDArray[np.float32] = cv2.resize(premultiplied, (level, level), interpolation=cv2.INTER_AREA)
-    return small
+    return recoloured(emoji[:, ::-1] if flip else emoji, hue, level)
 
 
 def _tone(picture: Picture, style: str) -> Picture:

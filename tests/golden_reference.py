@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from naive_video_unet import naive_video_unet
+from tiny import tiny_unet
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,15 +34,7 @@ def seeded(name: str, *shape: int) -> Tensor:
 
 def seeded_unet() -> Any:
     """An inflated tiny UNet in the layout of Stable Diffusion 1, every weight decided by its name."""
-    unet = UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=24,
-        norm_num_groups=8,
-        attention_head_dim=2,
-    )
+    unet = tiny_unet()
     inflate(unet)
     with torch.no_grad():
         for name, parameter in unet.named_parameters():

@@ -9,6 +9,12 @@ import numpy as np
 SRGB = ((0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410))
 """Linear RGB to XYZ under D50, for sRGB's primaries."""
 DISPLAY_P3 = ((0.51512, 0.29198, 0.15710), (0.24120, 0.69225, 0.06657), (-0.00105, 0.04189, 0.78407))
+CASES = Path(__file__).parent / "cases" / "folders"
+"""Folders of pictures as they were found in use."""
+STORED = np.full((16, 24, 3), 128, np.uint8)
+STORED[:8, :8] = (255, 0, 0)
+STORED[8:, 16:] = (0, 0, 255)
+STORED[8:, :8] = (0, 255, 0)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 from tiny import tiny_blip2, tiny_clip, tiny_stable_diffusion, tiny_video
 
-from tav.stages import Progress
+from tav.artifacts import artifact, read_frames
+from tav.params import check, load
+from tav.stages import Progress, edit
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,3 +54,22 @@ def make_project(folder: Path, models: Path, *, audio: bool = False) -> dict[str
 def write_params(folder: Path, data: dict[str, Any]) -> None:
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(data, file)
+
+
+def state(project: Path) -> dict[str, bytes]:
+    """The files of a project, but for git's and DVC's own, and locks."""
+    files = [
+        file for file in project.rglob("*") if not {".git", ".dvc", ".lock"} & set(file.relative_to(project).parts)
+    ]
+    return {str(file.relative_to(project)): file.read_bytes() for file in files if file.is_file()}
+
+
+def edits_of(video: str) -> dict[str, str]:
+    return {name: edit.prompt for name, edit in load().edits.items() if edit.video == video}
+
+
+def edited(data: dict[str, Any], **settings: Any) -> np.ndarray:
+    """The frames of the stage edit, for cat--dog with settings of its own."""
+    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog running", **settings}
+    edit.run(check(data), "cat--dog", ignore)
+    return read_frames(artifact("edit", "cat--dog", "frames"))

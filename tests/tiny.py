@@ -6,11 +6,42 @@ Everything is written to a folder or file, as a user would have it. Heavy import
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
 WORDS = ("a", "an", "the", "is", "on", "in", "of", "with", "man", "dog", "cat", "skiing", "running", "beach", "red")
 START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+SD1_SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+"""DDIMScheduler's arguments, of Stable Diffusion 1."""
+
+
+def tiny_unet(**layout: Any) -> "UNet2DConditionModel":
+    """An image UNet with Stable Diffusion 1's kinds of block. layout: other arguments of diffusers' class."""
+    from diffusers import UNet2DConditionModel
+
+    arguments: dict[str, Any] = {
+        "block_out_channels": (16, 32),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "layers_per_block": 1,
+        "cross_attention_dim": 24,
+        "norm_num_groups": 8,
+        "attention_head_dim": 2,
+    }
+    return UNet2DConditionModel(**(arguments | layout))
 
 
 def tiny_stable_diffusion(
@@ -48,15 +79,7 @@ def tiny_stable_diffusion(
         norm_num_groups=4,
         sample_size=64,
     )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=prediction_type,
-    )
+    scheduler = DDIMScheduler(**SD1_SCHEDULE, prediction_type=prediction_type)
     components = {"unet": unet, "vae": vae, "scheduler": scheduler, "text_encoder": _text_encoder(text_width)}
     for name, component in components.items():
         component.save_pretrained(folder / name)

@@ -1,11 +1,10 @@
 """`tav vote`: pairs that don't tell which is which, and answers counted back."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, Chromium
+from chromium import Chromium
 from tiny import tiny_video
 
 from tav import params
@@ -100,15 +99,6 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     Path("bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="has no column pair, question, side, voter"):
         count(Path("study"), [Path("bad.csv")])
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    browser = Chromium(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 def test_a_person_votes(chromium: Chromium, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from einops import rearrange
+from tiny import SD1_SCHEDULE
 from torch import Tensor
 
 from tav.model.ddim import Schedule, ddim_invert, ddim_sample
@@ -15,14 +16,7 @@ from tav.model.prompts import Prompts
 from tav.model.tuning import TuneSettings, denoising_loss, start_run, trainable_parameters, update
 
 RECORDED = json.loads(reference.FILE.read_text())
-SD1 = DDIMScheduler(
-    beta_start=0.00085,
-    beta_end=0.012,
-    beta_schedule="scaled_linear",
-    clip_sample=False,
-    set_alpha_to_one=False,
-    steps_offset=1,
-)
+SD1 = DDIMScheduler(**SD1_SCHEDULE)
 
 
 def folded(video: Tensor) -> Tensor:

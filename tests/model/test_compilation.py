@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from tiny import tiny_unet
 
 from tav.model.inflation import inflate, set_num_frames
 from tav.model.options.compilation import compile_blocks
@@ -16,16 +16,7 @@ from tav.model.tuned_weights import tuned_parameters
 def unet():
     """With four blocks at one level, and trained from its first layer on, so that all blocks' inputs have gradients."""
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=24,
-        norm_num_groups=8,
-        attention_head_dim=2,
-    )
-    return inflate(unet)
+    return inflate(tiny_unet())
 
 
 def step(unet):

@@ -3,6 +3,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
 from einops import rearrange, repeat
 from naive_video_unet import naive_video_unet
+from tiny import tiny_unet
 
 from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate, is_inflated, set_num_frames
@@ -21,16 +22,7 @@ SDXL = {
 
 def image_unet(seed=0, **layout) -> UNet2DConditionModel:
     torch.manual_seed(seed)
-    unet = UNet2DConditionModel(
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=24,
-        norm_num_groups=8,
-        **{**SD1, **layout},
-    )
-    return unet.eval()
+    return tiny_unet(**{**SD1, **layout}).eval()
 
 
 def trained(unet):

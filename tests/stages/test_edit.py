@@ -5,13 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from project import ignore
+from project import edited, ignore
 
-from tav.artifacts import read_frames
 from tav.params import Params, check, parse_settings
-from tav.stages import edit, invert, tune
+from tav.stages import invert, tune
 from tav.video import probe, text_in
 
 FOLDER = Path("artifacts/edit/cat--dog")
@@ -26,12 +24,6 @@ def inverted(data: dict[str, Any], params: Params) -> dict[str, Any]:
     tune.run(made, "cat", ignore)
     invert.run(made, "cat", ignore)
     return data
-
-
-def edited(data: dict[str, Any], **settings: Any) -> np.ndarray:
-    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog running", **settings}
-    edit.run(check(data), "cat--dog", ignore)
-    return read_frames(FOLDER / "frames")
 
 
 def test_writes_the_video_as_the_source_was(inverted: dict[str, Any]) -> None:

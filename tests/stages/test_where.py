@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from project import ignore
+from project import edited, ignore
 
 from tav.artifacts import artifact, read_frames
 from tav.params import UserError, check
-from tav.stages import caption, edit, extract, invert, tune
+from tav.stages import caption, extract, invert, tune
 
 FOLDER = Path("artifacts/edit/cat--dog")
 
@@ -25,12 +25,6 @@ def inverted(data: dict[str, Any]) -> dict[str, Any]:
     for stage in (extract, caption, tune, invert):
         stage.run(made, "cat", ignore)
     return data
-
-
-def edited(data: dict[str, Any], **settings: Any) -> np.ndarray:
-    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog running", **settings}
-    edit.run(check(data), "cat--dog", ignore)
-    return read_frames(FOLDER / "frames")
 
 
 def test_masks(inverted: dict[str, Any]) -> None:

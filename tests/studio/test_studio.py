@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, Chromium
+from chromium import Chromium
 from flow_project import left
 from nginx_rtmp import free_port
 
@@ -96,12 +96,8 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    browser = Chromium(tmp_path_factory.mktemp("profile"))
-    yield Page(browser, url)
-    browser.close()
+def page(url: str, chromium: Chromium) -> Page:
+    return Page(chromium, url)
 
 
 def test_the_frames_that_are_taken_are_shown(page: Page, project: Path) -> None:

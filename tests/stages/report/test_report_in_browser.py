@@ -3,22 +3,11 @@
 import itertools
 import shutil
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, Chromium
+from chromium import Chromium
 from report_project import EVIL, FRAMES
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    if not CHROMIUM:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    browser = Chromium(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
 
 PLAYING = "[...document.querySelectorAll('video')].every(v => v.currentTime > 0 && !v.paused)"
 BOXES = """[...document.querySelectorAll('video')].map(v => v.getBoundingClientRect())
