@@ -27,12 +27,15 @@ def by_decord(path: Path) -> Iterator[Any]:
         raise UserError(f"decord can't read {path} ({_first_line(error)}): set extract.reader to av") from None
 
 
-def checked(path: Path, index: int, picture: Callable[[], np.ndarray], frame: Any) -> np.ndarray:
-    """decord's frame, uint8 (h w 3). Raises UserError where PyAV has another picture; frame: None where decord ends."""
-    ours, theirs = picture(), frame.asnumpy() if frame is not None else None
-    if not np.array_equal(ours, theirs):  # type: ignore[arg-type]
+def checked(path: Path, index: int, picture: Callable[..., np.ndarray], frame: Any) -> np.ndarray:
+    """A frame that decord reads as PyAV does, uint8 (h w 3): with colours rounded, which decord cuts off.
+
+    picture: PyAV's. frame: decord's; None where decord ends. Raises UserError where they differ.
+    """
+    theirs = frame.asnumpy() if frame is not None else None
+    if not np.array_equal(picture(rounded=False), theirs):  # type: ignore[arg-type]
         raise UserError(f"decord reads frame {index} of {path} otherwise than PyAV: set extract.reader to av")
-    return ours
+    return picture()
 
 
 def _first_line(error: Exception) -> str:

@@ -15,16 +15,29 @@ Matrix = tuple[int, int, int, int]
 """(a, b, c, d): a pixel at (x, y) is shown at (a x + c y, b x + d y), y downward."""
 
 
-def as_shown(frame: "VideoFrame", stream: "VideoStream") -> np.ndarray:
-    """uint8 (h w 3), RGB: square pixels, turned and mirrored by the metadata, transparent parts on white, sRGB."""
+def as_shown(frame: "VideoFrame", stream: "VideoStream", rounded: bool = True) -> np.ndarray:
+    """uint8 (h w 3), RGB: square pixels, turned and mirrored by the metadata, transparent parts on white, sRGB.
+
+    rounded: colours are rounded, and each pixel has a colour of its own. False: as FFmpeg does when it is asked for
+    nothing, and decord with it: cut off, so that every reading makes a picture darker by a level or two of 255.
+    """
     width = round(frame.width * (stream.sample_aspect_ratio or 1))
+    way = _rounding() if rounded else None
     if is_hdr(frame):
         picture = tone_mapped(frame, width)
     elif any(component.is_alpha for component in frame.format.components):
-        picture = over_white(frame.to_ndarray(format="rgba", width=width))
+        picture = over_white(frame.to_ndarray(format="rgba", width=width, interpolation=way))
     else:
-        picture = frame.to_ndarray(format="rgb24", width=width)
+        picture = frame.to_ndarray(format="rgb24", width=width, interpolation=way)
     return np.ascontiguousarray(turned(picture, display_matrix(frame)))
+
+
+def _rounding() -> int:
+    """Flags for swscale."""
+    from av.video.reformatter import Interpolation
+
+    way = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+    return int(way | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP)
 
 
 def display_matrix(frame: "VideoFrame") -> Matrix:

@@ -210,6 +210,7 @@ def watched(to: str, sending: Pusher, **how: Any) -> list[int]:
         try:
             with av.open(to, timeout=(20, 20), **how) as container:
                 for frame in container.decode(video=0):
+                    assert seen or frame.key_frame
                     seen.append(read_number(frame.to_ndarray(format="rgb24")))
                     if len(seen) == 5:
                         return
@@ -228,8 +229,7 @@ def test_who_joins_late_begins_at_a_key_frame(server: Nginx) -> None:
     options = {"analyzeduration": "0", "probesize": "32768", "fflags": "nobuffer"}
     seen = watched(f"{server.url}/live/late", pusher(f"{server.url}/live/late")[0], options=options)
     assert seen[0] > 0
-    assert seen[0] % 40 == 0  # one in two seconds
-    assert [b - a for a, b in pairwise(seen)] == [1] * 4
+    assert all(a < b for a, b in pairwise(seen))  # a busy machine drops some
 
 
 def test_by_udp(tmp_path: Path) -> None:
