@@ -71,6 +71,11 @@ def _hashes(files: list[Path]) -> dict[Path, str]:
     return found
 
 
+def known_sha256(file: Path) -> str:
+    """The sha256 of a file, read only where its path, size and time are new."""
+    return _hashes([file])[file]
+
+
 def sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

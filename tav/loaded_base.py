@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tav.hashes import known_sha256
 from tav.model.holding import HELD, files_of, lent
 from tav.params import Base
 from tav.params.sources import HUB
@@ -35,7 +36,7 @@ def identity_of(base: Base) -> "BaseIdentity":
     from tav.model.pretrained import identity
 
     def make() -> "BaseIdentity":
-        return identity(base.place, base.revision, loras=base.fused)
+        return identity(base.place, base.revision, loras=base.fused, digest=known_sha256)
 
     return HELD.get("identity", made_from(base), make) if _stays(base) else make()
 

@@ -1,5 +1,7 @@
 """A YAML file as plain data: what is hostile or broken in it is told in one line, and takes no time or memory."""
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,7 @@ def read(path: Path) -> Any:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "a pipe or a device"
             raise UserError(f"{path} is {kind}, where a YAML file is expected: put the file in its place")
-        yaml = YAML(typ="safe", pure=True)
-        yaml.Constructor = _Constructor
-        yaml.max_depth = DEEPEST  # at once: deep flows take ruamel quadratic time
-        return yaml.load(path)
+        return copy.deepcopy(_parsed(path.read_bytes()))
     except FileNotFoundError:
         raise UserError(f"no {path.name} in {path.absolute().parent}: run this in the project's folder") from None
     except OSError as error:
@@ -34,6 +33,15 @@ def read(path: Path) -> Any:
         raise
     except Exception as error:  # a broken file breaks the parser anywhere
         raise UserError(f"{path.name} is not YAML: {_reason(error)}") from None
+
+
+@lru_cache(maxsize=8)  # a stage reads its few files more than ten times, mostly to see that they are as they were
+def _parsed(text: bytes) -> Any:
+    """A file's text as plain data, for no caller to change."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    yaml.max_depth = DEEPEST  # at once: deep flows take ruamel quadratic time
+    return yaml.load(text)
 
 
 class _Constructor(SafeConstructor):

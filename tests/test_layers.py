@@ -95,6 +95,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.from_params",
         "tav.controls_from_params",
         "tav.hashes",
+        "tav.loaded_base",
         "tav.comparison",
         "tav.metric_table",
         "tav.model",
@@ -159,7 +160,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     },
     "tav.controls_from_params": {"tav.model", "tav.params"},
     "tav.budget": {"tav.budget", "tav.from_params", "tav.loaded_base", "tav.model", "tav.params"},
-    "tav.loaded_base": {"tav.model", "tav.params"},
+    "tav.loaded_base": {"tav.hashes", "tav.model", "tav.params"},
     "tav.from_params": {"tav.loaded_base", "tav.model", "tav.params"},
     "tav.model": {"tav.model"},
     "tav.measuring": {

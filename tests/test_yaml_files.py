@@ -48,6 +48,14 @@ def test_aliases_that_are_meant(file: Path) -> None:
     assert read_yaml(file) == {"a": a, "b": a | {"x": 2}, "c": [a, a]}
 
 
+def test_what_was_read_before_is_nobodys_to_change(file: Path) -> None:
+    file.write_text("a: [1]\n")
+    read_yaml(file)["a"].append(2)
+    assert read_yaml(file) == {"a": [1]}
+    file.write_text("a: [2]\n")
+    assert read_yaml(file) == {"a": [2]}
+
+
 def test_a_large_file_without_aliases(file: Path) -> None:
     file.write_text("a: [" + "1, " * 3000 + "1]\n")
     assert len(read_yaml(file)["a"]) == 3001

@@ -33,15 +33,15 @@ def export_lora(params: Params, name: str, out: Path, rank: int) -> list[str]:
 def write_lora(params: Params, video: str, weights: Path, out: Path, rank: int) -> float:
     """Write it; gives the share of what tuning added that it lacks. Raises UserError."""
     from tav.from_params import open_base
-    from tav.model.pretrained import identity
+    from tav.loaded_base import identity_of
     from tav.model.tuned_lora import save_lora, tuned_lora
     from tav.model.tuned_weights import load_tuned_weights, saved_tensors
 
-    seed, base = params.tune_of(video).seed, params.base
+    seed = params.tune_of(video).seed
     pipe = open_base(params, seed=seed)
     untuned = {name: tensor.clone() for name, tensor in saved_tensors(pipe.unet).items()}
     with told():
-        bound_to = identity(base.place, base.revision, loras=base.fused)
+        bound_to = identity_of(params.base)
         load_tuned_weights(pipe.unet, weights, base=bound_to)
         tensors, error = tuned_lora(saved_tensors(pipe.unet), untuned, rank)
         save_lora(tensors, out, base=bound_to, seed=seed, rank=rank)
@@ -51,15 +51,14 @@ def write_lora(params: Params, video: str, weights: Path, out: Path, rank: int) 
 def import_lora(params: Params, lora: Path, out: Path) -> None:
     """Write a LoRA of tuned weights as a file of tuned weights, bound to the base of params.yaml. Raises UserError."""
     from tav.from_params import open_base
-    from tav.model.pretrained import identity
+    from tav.loaded_base import identity_of
     from tav.model.tuned_lora import add_lora, seed_of
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
 
     free(out)
-    base = params.base
     with told():
         pipe = open_base(params, seed=seed_of(lora))
-        bound_to = identity(base.place, base.revision, loras=base.fused)
+        bound_to = identity_of(params.base)
         add_lora(pipe.unet, lora, base=bound_to)
         save_tuned_weights(pipe.unet, out, base=bound_to, dtype=DTYPES[params.tune.save_precision])

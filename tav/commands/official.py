@@ -13,16 +13,16 @@ def import_weights(params: Params, unet_folder: Path, out: Path) -> None:
     `tav.model.tuned_weights.load_tuned_weights` reads. Raises UserError.
     """
     from tav.from_params import open_base
+    from tav.loaded_base import identity_of
     from tav.model.official import import_official
-    from tav.model.pretrained import identity
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
 
     _free(out)
-    pipe, base = open_base(params), params.base
+    pipe = open_base(params)
     with told():
         import_official(pipe.unet, unet_folder)
-        bound_to = identity(base.place, base.revision, loras=base.fused)
+        bound_to = identity_of(params.base)
         save_tuned_weights(pipe.unet, out, base=bound_to, dtype=DTYPES[params.tune.save_precision])
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -20,6 +20,8 @@ HUB = "hub:"
 """What a source on the Hugging Face hub begins with, as in "hub:owner/name@revision". All else is a path, and asks no
 hub."""
 COMPONENTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+IN_DTYPE = ("unet", "text_encoder", "text_encoder_2")
+"""What runs in the dtype that is asked for."""
 KINDS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SINGLE_FILE_KINDS = {"v1": KINDS[0], "v2": KINDS[0], "xl_base": KINDS[1]}
 EXPECTED = "expected Stable Diffusion 1, 2 or XL, text to image"
@@ -36,11 +38,25 @@ class BaseIdentity:
     """Of the UNet's weight files (of a single-file checkpoint: of the file), and of LoRAs with their scales."""
 
 
-def identity(source: str, revision: str | None = None, *, loras: Sequence[tuple[str, float]] = ()) -> BaseIdentity:
-    """What the tuned weights of this base will be bound to. Reads the UNet's weight files once, loads nothing."""
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def identity(
+    source: str,
+    revision: str | None = None,
+    *,
+    loras: Sequence[tuple[str, float]] = (),
+    digest: Callable[[Path], str] = sha256,
+) -> BaseIdentity:
+    """What the tuned weights of this base will be bound to. Loads nothing.
+
+    digest: gives a file's sha256. Someone who knows it already need not read gigabytes.
+    """
     commit, files = _unet_files(source, revision)
-    digests = [_sha256(file) for file in files]
-    digests += [f"{_sha256(file)} {scale!r}" for path, scale in loras for file in lora_files(path)]
+    digests = [_named(file) or digest(file) for file in files]
+    digests += [f"{_named(f) or digest(f)} {scale!r}" for path, scale in loras for f in lora_files(path)]
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return BaseIdentity(_on_hub(source, revision)[0] if source.startswith(HUB) else source, commit, whole)
 
@@ -78,7 +94,9 @@ def load_pipeline(
     kind = _single_file_kind(Path(source)) if file else _folder_kind(source, revision)
     pipeline_class = getattr(diffusers, kind)
     modules, options = pipeline_class._get_signature_keys(pipeline_class)
-    settings: dict[str, Any] = {"dtype": torch.float32} | {name: None for name in modules if name not in components}
+    float32_first = bool(loras) or file  # LoRAs are added in float32
+    settings: dict[str, Any] = {name: None for name in modules if name not in components}
+    settings["dtype"] = torch.float32 if float32_first else dict.fromkeys(IN_DTYPE, dtype) | {"default": torch.float32}
     settings |= {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
     if file:
         pipe = _from_single_file(pipeline_class, source, config, settings)
@@ -90,9 +108,9 @@ def load_pipeline(
         pipe.scheduler = ddim_scheduler(pipe.scheduler)
     for path, scale in loras:
         fuse_lora(pipe, path, scale)
-    for module in (pipe.unet, pipe.text_encoder, getattr(pipe, "text_encoder_2", None)):
+    for module in (getattr(pipe, name, None) for name in IN_DTYPE if float32_first):
         if module is not None:
-            module.to(dtype)  # only now: LoRAs are added in float32
+            module.to(dtype)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
 
@@ -278,12 +296,11 @@ def _download_unet(hub_id: str, revision: str | None) -> Path:
     return folder
 
 
-def _sha256(file: Path) -> str:
+def _named(file: Path) -> str | None:
+    """The sha256 that the hub's cache names a file by."""
     blob = file.resolve()
-    if file.is_symlink() and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
-        return blob.name  # the hub's cache names a file by its hash
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    in_cache = file.is_symlink() and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name)
+    return blob.name if in_cache else None
 
 
 def _not_found(source: str, error: Exception) -> FileNotFoundError:

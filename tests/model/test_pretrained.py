@@ -25,6 +25,16 @@ def test_loads_what_is_asked_for(sd_folder):
     assert whole.safety_checker is None
 
 
+def test_loaded_in_bf16_it_has_the_bits_of_float32_made_bf16(sd_folder):
+    halved, whole = load_pipeline(str(sd_folder), dtype=torch.bfloat16), load_pipeline(str(sd_folder))
+    for name in ("unet", "text_encoder"):
+        ours, expected = (getattr(pipe, name).state_dict() for pipe in (halved, whole))
+        assert ours.keys() == expected.keys()
+        assert all(torch.equal(ours[key], expected[key].to(ours[key].dtype)) for key in ours)
+        assert {tensor.dtype for tensor in ours.values() if tensor.is_floating_point()} == {torch.bfloat16}
+    assert halved.vae.dtype == torch.float32
+
+
 def test_stable_diffusion_2(tmp_path):
     pipe = load_pipeline(str(tiny_stable_diffusion_2(tmp_path)))
     assert pipe.scheduler.config.prediction_type == "v_prediction"
