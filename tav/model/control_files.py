@@ -7,7 +7,7 @@ import torch
 from diffusers import ControlNetModel, T2IAdapter
 
 from tav.model.control import Model
-from tav.model.pretrained import HUB
+from tav.model.hub_names import HUB
 
 CLASSES = {"ControlNetModel": ControlNetModel, "T2IAdapter": T2IAdapter}
 ALIKE = ("in_channels", "block_out_channels", "layers_per_block", "addition_embed_type")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tav.model.pretrained import HUB
+from tav.model.hub_names import HUB
 
 FAR_IS_LARGE = {"zoedepth", "depth_pro"}
 """Models whose depth is a distance; the others' grows towards the camera, as ControlNets were trained with."""

@@ -13,12 +13,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from tav.model.hub_names import HUB, line, not_found, on_hub, place
 from tav.model.loras import fuse_lora, lora_files
 from tav.model.weight_files import check_floats, check_folder, check_loaded, files_of, variant_of
 
-HUB = "hub:"
-"""What a source on the Hugging Face hub begins with, as in "hub:owner/name@revision". All else is a path, and asks no
-hub."""
 COMPONENTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 IN_DTYPE = ("unet", "text_encoder", "text_encoder_2")
 """What runs in the dtype that is asked for."""
@@ -58,7 +56,7 @@ def identity(
     digests = [_named(file) or digest(file) for file in files]
     digests += [f"{_named(f) or digest(f)} {scale!r}" for path, scale in loras for f in lora_files(path)]
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return BaseIdentity(_on_hub(source, revision)[0] if source.startswith(HUB) else source, commit, whole)
+    return BaseIdentity(on_hub(source, revision)[0] if source.startswith(HUB) else source, commit, whole)
 
 
 def load_pipeline(
@@ -128,16 +126,16 @@ def load_shapes(source: str, *, revision: str | None = None, config: str | None 
         if config is None:
             raise ValueError(f"{source} is a single file: its sizes need base.config, a folder or hub id")
         source, revision = config, None
-    kind, place = _folder_kind(source, revision), _place(source, revision)
-    name_or_path = place.pop("pretrained_model_name_or_path")
+    kind, where = _folder_kind(source, revision), place(source, revision)
+    name_or_path = where.pop("pretrained_model_name_or_path")
     encoders = ["text_encoder", "text_encoder_2"] if kind == KINDS[1] else ["text_encoder"]
     with torch.device("meta"):
         models = {
-            name: model.from_config(model.load_config(name_or_path, subfolder=name, **place))
+            name: model.from_config(model.load_config(name_or_path, subfolder=name, **where))
             for name, model in {"unet": UNet2DConditionModel, "vae": AutoencoderKL}.items()
         }
         for name in encoders:
-            models[name] = CLIPTextModel(CLIPTextConfig.from_pretrained(name_or_path, subfolder=name, **place))
+            models[name] = CLIPTextModel(CLIPTextConfig.from_pretrained(name_or_path, subfolder=name, **where))
     return SimpleNamespace(**models)
 
 
@@ -172,20 +170,6 @@ def _is_single_file(path: str) -> bool:
     return Path(path).is_file()
 
 
-def _place(source: str, revision: str | None) -> dict[str, Any]:
-    """A source as `from_pretrained` takes it."""
-    if source.startswith(HUB):
-        hub_id, revision = _on_hub(source, revision)
-        return {"pretrained_model_name_or_path": hub_id, "revision": revision}
-    return {"pretrained_model_name_or_path": source, "local_files_only": True}
-
-
-def _on_hub(source: str, revision: str | None) -> tuple[str, str | None]:
-    """owner/name of a source on the hub, and its revision: the one given, else the one that it names."""
-    hub_id, _, named = source.removeprefix(HUB).partition("@")
-    return hub_id, revision or named or None
-
-
 def _folder_kind(source: str, revision: str | None) -> str:
     from diffusers import DiffusionPipeline
 
@@ -194,9 +178,9 @@ def _folder_kind(source: str, revision: str | None) -> str:
     if Path(source).is_dir() and not (Path(source) / "model_index.json").is_file():
         raise ValueError(f"{source} holds {_contents(Path(source))}; {EXPECTED} (a model_index.json)")
     try:
-        kind = str(DiffusionPipeline.load_config(**_place(source, revision))["_class_name"])
+        kind = str(DiffusionPipeline.load_config(**place(source, revision))["_class_name"])
     except OSError as error:
-        raise _not_found(source, error) from error
+        raise not_found(source, error) from error
     if kind == "TuneAVideoPipeline":
         raise ValueError(f"{source} is an output of the official code: give its base, and import its unet folder")
     if kind not in KINDS:
@@ -221,7 +205,7 @@ def _single_file_kind(path: Path) -> str:
             # meta tensors: the kind is told by names and shapes
             shapes = {name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a .safetensors file: {_line(error)}") from error
+        raise ValueError(f"{path} is not a .safetensors file: {line(error)}") from error
     if "model.diffusion_model.input_blocks.0.0.weight" not in shapes:
         raise ValueError(f"{path} has no model.diffusion_model.* tensors; {EXPECTED} in a single file")
     kind = infer_diffusers_model_type(shapes)
@@ -238,10 +222,10 @@ def _from_folder(
     variant = variant_of(Path(source), components) if local else None
     try:
         pipe = pipeline_class.from_pretrained(
-            **_place(source, revision), **settings, variant=variant, use_safetensors=True
+            **place(source, revision), **settings, variant=variant, use_safetensors=True
         )
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{source} can't be loaded: {_line(error)}") from error
+        raise ValueError(f"{source} can't be loaded: {line(error)}") from error
     if local:
         check_folder(Path(source), pipe, variant)
     else:
@@ -254,16 +238,16 @@ def _from_single_file(pipeline_class: Any, path: str, config: str | None, settin
 
     if config is not None:
         _folder_kind(config, None)
-    where, revision = (config, None) if config is None or not config.startswith(HUB) else _on_hub(config, None)
+    where, revision = (config, None) if config is None or not config.startswith(HUB) else on_hub(config, None)
     check_floats(Path(path))
     try:
         pipe = pipeline_class.from_single_file(path, config=where, revision=revision, **settings)
     except SingleFileComponentError as error:
-        raise ValueError(f"{path} is not a whole model: {_line(error)}") from error
+        raise ValueError(f"{path} is not a whole model: {line(error)}") from error
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise ValueError(
             f"{path} can't be loaded with the configuration of {config or 'the hub (base.config is null)'}: "
-            f"set base.config to a folder or hub id of this kind of model ({_line(error)})"
+            f"set base.config to a folder or hub id of this kind of model ({line(error)})"
         ) from error
     check_loaded(path, pipe)
     return pipe
@@ -274,7 +258,7 @@ def _unet_files(source: str, revision: str | None) -> tuple[str | None, list[Pat
     if _is_single_file(source):
         return None, [Path(source)]
     if source.startswith(HUB):
-        folder = _download_unet(*_on_hub(source, revision))
+        folder = _download_unet(*on_hub(source, revision))
         return folder.name, list(files_of(folder, "unet", None))
     if not Path(source).is_dir():
         raise FileNotFoundError(f"{source}: no such folder or .safetensors file; a model on the hub is hub:owner/name")
@@ -290,7 +274,7 @@ def _download_unet(hub_id: str, revision: str | None) -> Path:
     try:
         folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise _not_found(hub_id, error) from error
+        raise not_found(hub_id, error) from error
     if not any(files_of(folder, "unet", None)):
         raise FileNotFoundError(f"{hub_id} has no {wanted[0]}; {EXPECTED}, in safetensors")
     return folder
@@ -301,13 +285,3 @@ def _named(file: Path) -> str | None:
     blob = file.resolve()
     in_cache = file.is_symlink() and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name)
     return blob.name if in_cache else None
-
-
-def _not_found(source: str, error: Exception) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"{source.removeprefix(HUB)}: not found on the hub, nor in its cache here ({_line(error)})"
-    )
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
