@@ -59,6 +59,13 @@ def test_all_errors_at_once(data: dict[str, Any]) -> None:
     assert "\n" not in said
 
 
+def test_own_settings_are_checked_where_the_section_is_none(data: dict[str, Any]) -> None:
+    data["tune"], data["videos"]["cat"]["tune"] = None, {"stepz": 3}
+    said = error_of(data)
+    assert "tune: is empty" in said
+    assert "videos.cat.tune.stepz: unknown key" in said
+
+
 def test_own_settings_are_checked_too(data: dict[str, Any]) -> None:
     data["videos"]["cat"]["tune"] = {"stepz": 3}
     data["edits"]["cat--dog"]["strength"] = 0

@@ -63,9 +63,9 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
     kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}
     for place, part, settings in own:
         section = data.get(part)
-        if settings and isinstance(settings, dict) and isinstance(section, dict):
+        if settings and isinstance(settings, dict):
             try:
-                kinds[part].model_validate(merged(section, settings))
+                kinds[part].model_validate(merged(section if isinstance(section, dict) else {}, settings))
             except ValidationError as error:
                 said += complaints(error, kinds[part], place, only=settings)
     for key, video_entry in videos.items():

@@ -34,7 +34,7 @@ def open_media(path: Path) -> "Iterator[InputContainer]":
     check_samples(path)
     with path.open("rb") as file:
         try:
-            container = av.open("fd:", options=_only(file.fileno()))
+            container = av.open("fd:", options=_only(file.fileno()), metadata_errors="replace")
         except av.ArgumentError:  # a format that is not in the list
             raise UserError(
                 f"{path} is not a video (it is a picture, a text or a playlist, which may name other files): "

@@ -95,6 +95,15 @@ def test_a_few_wrong_bytes_are_found(share: float, tmp_path: Path) -> None:
         list(frame_times(path))
 
 
+def test_a_title_in_another_encoding_is_no_damage(tmp_path: Path) -> None:
+    """Players show a mark in its place."""
+    path = make_video(tmp_path / "v.mkv")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"Lavf", b"L\xe4vf"))
+    assert path.read_bytes() != content
+    assert probe(path).num_frames == 24
+
+
 def test_frames_before_the_damage_are_good(tmp_path: Path) -> None:
     """Damage far behind the last wanted frame is not looked for."""
     whole = make_video(tmp_path / "whole.mp4", _grainy(80), options={"g": "8"})
