@@ -109,6 +109,12 @@ def test_a_name_has_letters_of_any_script(data: dict[str, Any], key: str) -> Non
     assert list(check(data).videos) == [key]
 
 
+@pytest.mark.parametrize("knob", ["steps", "checkpoint_every", "window_frames"])
+def test_a_count_beyond_all_machines_is_refused(data: dict[str, Any], knob: str) -> None:
+    data["tune"][knob] = 10**400
+    assert f"tune.{knob}: input should be less than or equal to 1000000000" in error_of(data)
+
+
 def test_two_rates_are_refused(data: dict[str, Any]) -> None:
     data["extract"] |= {"fps": 8, "stride": 2}
     assert "set one to null" in error_of(data)

@@ -12,7 +12,9 @@ Reader = Literal["av", "decord"]
 Fit = Literal["crop", "pad", "stretch"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Memory = Literal["auto", "12gb", "16gb", "24gb", "max"]
-Positive = Annotated[int, Field(ge=1)]
+MOST = 10**9
+"""Of what is counted: no run comes near it, and the machine's numbers reach as far."""
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 
 
@@ -152,7 +154,7 @@ class Caption(Section):
 class Tune(Section):
     """How the model learns a video's motion. Defaults stand in TuneSettings, where the model has the knob."""
 
-    steps: Annotated[int, Field(ge=0)] = TuneSettings.steps
+    steps: Annotated[int, Field(ge=0, le=MOST)] = TuneSettings.steps
     """Optimizer steps. Each sees the whole video once. 0: the base as it is inflated."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = TuneSettings.learning_rate
     """Of the query projections, and of the temporal attention where that has none of its own."""
@@ -160,9 +162,9 @@ class Tune(Section):
     """Of the temporal attention. null: `learning_rate`."""
     lr_schedule: Literal["constant", "linear", "cosine"] = TuneSettings.lr_schedule
     """How the rates go on after the warm-up. linear and cosine end at zero."""
-    warmup_steps: Annotated[int, Field(ge=0)] = TuneSettings.warmup_steps
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = TuneSettings.warmup_steps
     """Steps in which the rates rise from zero. Fewer than `steps`."""
-    window_frames: Annotated[int, Field(ge=1)] | None = TuneSettings.window_frames
+    window_frames: Positive | None = TuneSettings.window_frames
     """Frames that a step sees. null: the whole video."""
     windows: Literal["one", "all"] = TuneSettings.windows
     """Where it has `window_frames`: one, the video's first; all: another, drawn at random, in each step."""
@@ -204,7 +206,7 @@ class Window(Section):
 
     frames: Positive
     """Of a window. Frame 0 comes on top."""
-    overlap: Annotated[int, Field(ge=0)]
+    overlap: Annotated[int, Field(ge=0, le=MOST)]
     """Frames that a window has in common with the next."""
 
     @model_validator(mode="after")
