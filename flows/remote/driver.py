@@ -27,7 +27,12 @@ from tav.params import UserError, load
 STOPPED = "cancelled: nothing of it runs any more"
 
 
-@flow(name=DRIVER)
+def _run_name() -> str:
+    """By which the run is found among others: the project's folder."""
+    return Path.cwd().name
+
+
+@flow(name=DRIVER, flow_run_name=_run_name)
 def on_workers(targets: list[str] | None = None, on: str = "process") -> State[Any]:
     """Make the targets and what they need, or everything: a part for each video on workers, the rest here.
 

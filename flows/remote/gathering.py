@@ -18,6 +18,7 @@ from prefect.states import Cancelling, Scheduled
 from flows import process
 from flows.remote import lockfile, published, snapshot
 from flows.remote.handing_out import Asked, runs_of, store_child
+from flows.remote.page import in_words
 from tav.params import UserError
 
 POLL = 5.0
@@ -98,7 +99,9 @@ class Gathering:
                     get_run_logger().warning("%s: %s: once more", run.name, run.state.message)
                     client.set_flow_run_state(run.id, Scheduled(name="AwaitingRetry"), force=True)
                 else:
-                    self.runs[run.name] = run
+                    before, self.runs[run.name] = self.runs[run.name], run
+                    if in_words(run) != in_words(before):
+                        get_run_logger().info("%s: %s", run.name, in_words(run))
 
     def _take_in(self) -> None:
         """Put what was published since into dvc.lock, and bring its outputs here. Raises UserError; then ask again."""

@@ -57,6 +57,8 @@ def hand_out(project: Path, stages: Sequence[Stage], parts: Sequence[Part], on: 
     if on == "process":
         parts = pools_for(parts, {pool for pool in server.POOLS if server.online(pool)})
     runs = {part.name: going_on.get(part.name) or _ask(taken.rev, part, on) for part in parts}
+    asked = [f"{part.name}: {', '.join(part.stages)}{' (runs already)' * (part.name in going_on)}" for part in parts]
+    get_run_logger().info("for workers: %s", listed(asked, "; "))
     return Asked(taken.rev, {part.name: part for part in parts}, runs, order)
 
 

@@ -55,7 +55,7 @@ class Videos:
         return [
             {
                 "video": part.name,
-                "is": str(run.state.name).lower() if run.state else "",
+                "is": standing(run),
                 "stage": ", ".join(stages.get(run.id, [])),
                 "progress": "; ".join(progress.get(run.id, [])),
                 "on": run.labels.get(MACHINE, ""),
@@ -65,6 +65,23 @@ class Videos:
             for part in self.parts
             if (run := runs[part.name])
         ]
+
+
+def standing(run: FlowRun) -> str:
+    """How a part stands, in a word or so. Before it runs Prefect has many: scheduled, late, pending, submitting."""
+    state = run.state
+    if state is None or not (state.is_running() or state.is_final() or state.type == StateType.CANCELLING):
+        return "waits for a worker"
+    return str(state.name).lower()
+
+
+def in_words(run: FlowRun) -> str:
+    """How a part stands, as in "running on node-3"."""
+    machine = run.labels.get(MACHINE)
+    said = hidden((run.state and run.state.message) or "")
+    if run.state and (run.state.is_final() or run.state.name == "AwaitingRetry") and said:
+        return said
+    return f"{standing(run)} on {machine}" if run.state and run.state.is_running() and machine else standing(run)
 
 
 def _last_words(run: FlowRun) -> str:

@@ -29,9 +29,9 @@ def worktree(clone: Path, rev: str, part: str) -> Iterator[Path]:
         _check_out(clone, place, rev)
         try:
             yield place / prefix(clone)
-        finally:
+        finally:  # also where the run is cancelled, which is an exception here
             _remove(clone, place)
-    Path(f"{place}.lock").unlink(missing_ok=True)
+            Path(f"{place}.lock").unlink(missing_ok=True)
 
 
 def sweep(clone: Path, but: Path | None = None) -> None:

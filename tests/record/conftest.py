@@ -8,6 +8,9 @@ from tracked_project import dvc, make_tracked_project
 from tav.params import load
 from tav.record.tracking import record
 
+SECRET = "not-for-any-record"
+"""In the environment, and in git's and DVC's settings, while the project is made and recorded."""
+
 
 @pytest.fixture(scope="package")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -18,8 +21,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "remote", "add", "origin", f"https://me:{SECRET}@example.org/x"], check=True)
         dvc("init")
+        dvc("remote", "add", "-d", "store", "s3://bucket/x")
+        dvc("remote", "modify", "--local", "store", "secret_access_key", SECRET)
         dvc("repro")
         subprocess.run([*git, "add", "."], check=True)
         subprocess.run([*git, "commit", "-q", "-m", "made"], check=True)

@@ -72,6 +72,14 @@ def test_a_row_has_the_duration_of_the_work_and_the_video_as_its_dataset(
         assert (source.dataset.name, source.dataset.digest) == ("car.mp4", md5_of(Path("car.mp4")))
 
 
+def test_no_secret_is_on_record(made: Path) -> None:
+    """Neither in params.yaml, nor in dvc.lock, nor in what the stages made, nor in MLflow's store."""
+    told_there = {made / ".git/config", made / ".dvc/config.local"}
+    files = {file for file in made.rglob("*") if file.is_file()}
+    assert files > told_there | {made / name for name in ("params.yaml", "dvc.lock", "mlflow.db")}
+    assert {file for file in files if b"not-for-any-record" in file.read_bytes()} == told_there
+
+
 def test_the_experiments_open_on_training_runs(project: Path) -> None:
     """MLflow 3 opens an experiment without this tag in its view of language models."""
     client = MlflowClient(address())

@@ -1,9 +1,27 @@
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from flows.remote import page
+
+
+@pytest.mark.parametrize(
+    ("state", "is_", "words"),
+    [
+        (State(type=StateType.SCHEDULED, name="Late"), "waits for a worker", "waits for a worker"),
+        (State(type=StateType.SCHEDULED, name="AwaitingRetry", message="gone"), "waits for a worker", "gone"),
+        (State(type=StateType.RUNNING), "running", "running on node-3"),
+        (State(type=StateType.CANCELLING), "cancelling", "cancelling"),
+        (State(type=StateType.FAILED, message="failed: tune@a"), "failed", "failed: tune@a"),
+        (State(type=StateType.COMPLETED), "completed", "completed"),
+    ],
+)
+def test_how_a_video_stands(state: State, is_: str, words: str) -> None:
+    run = FlowRun(flow_id=uuid4(), name="a", state=state, labels={"tav.machine": "node-3"})
+    assert (page.standing(run), page.in_words(run)) == (is_, words)
 
 
 def test_the_edits_are_shown_with_their_metrics(fresh_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
