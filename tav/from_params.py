@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.loaded_base import identity_of, loaded
-from tav.params import Attention, Compute, Edit, Invert, Params, Window, told
+from tav.params import BY_VIDEO_MODEL, Attention, Compute, Edit, Invert, Params, Window, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +51,21 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> An
     return pipe
 
 
-def open_image_base(params: Params) -> Any:
-    """A diffusers pipeline with the base's own UNet, which sees each frame alone. Raises UserError."""
-    return _open(params)[0]
+def open_baseline(params: Params, key: str) -> Any:
+    """What a baseline edits with: the base with its own UNet, which sees each frame alone, or a video model.
+
+    Raises UserError.
+    """
+    settings = params.edit_of(key)
+    if settings.method not in BY_VIDEO_MODEL or settings.video_model is None:
+        return _open(params)[0]
+    from tav.model.device import best_device
+    from tav.model.video_models import load_video_model
+
+    model, device = settings.video_model, best_device()
+    dtype = dtype_of(params.compute, device)
+    with told():
+        return load_video_model(settings.method, model.place, revision=model.revision, dtype=dtype, device=device)
 
 
 def _open(params: Params) -> "tuple[Any, torch.dtype]":
@@ -67,9 +79,18 @@ def _open(params: Params) -> "tuple[Any, torch.dtype]":
 
 
 def edit_by_baseline(
-    params: Params, key: str, pipe: Any, frames: "np.ndarray", caption: str, on_step: "OnStep | None" = None
+    params: Params,
+    key: str,
+    pipe: Any,
+    frames: "np.ndarray",
+    lines: "np.ndarray",
+    caption: str,
+    on_step: "OnStep | None" = None,
 ) -> "np.ndarray":
-    """An edit by another method than Tune-A-Video: uint8 (f h w 3), as `frames`, the source. Raises UserError."""
+    """An edit by another method than Tune-A-Video: uint8 (f h w 3), as `frames`, the source. Raises UserError.
+
+    pipe: from `open_baseline`. lines: the source's scribbles, as `frames`, which wan-vace follows.
+    """
     from tav.model.baselines import Asked, edit_frames
 
     settings, invert = params.edit_of(key), params.invert
@@ -81,8 +102,13 @@ def edit_by_baseline(
         strength=settings.strength,
         guidance_scale=settings.guidance_scale,
         seed=settings.seed,
+        caption=caption,
     )
     with told():
+        if settings.method in BY_VIDEO_MODEL:
+            from tav.model.video_models import edit_by_video_model
+
+            return edit_by_video_model(settings.method, pipe, frames, asked, lines, on_step)
         return edit_frames(settings.method, pipe, frames, asked, on_step)
 
 

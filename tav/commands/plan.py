@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine, window_of
 from tav.model.size import Size
-from tav.params import Extract, Params, told
+from tav.params import BY_VIDEO_MODEL, Extract, Params, told
 
 if TYPE_CHECKING:
     from tav.budget.expectation import Expectation
@@ -77,7 +77,7 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
         yield Work("tune", key, num_frames, size)
         yield Work("invert", key, num_frames, size)
         for name, edit in params.edits.items():
-            if edit.video == key:
+            if edit.video == key and params.edit_of(name).method not in BY_VIDEO_MODEL:  # whose networks it doesn't know
                 controls = params.edit_of(name).controls
                 beside = networks.setdefault(controls, control_shapes(params.edit_of(name), shapes))
                 yield edit_work(params, name, num_frames, size, beside)

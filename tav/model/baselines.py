@@ -34,6 +34,8 @@ class Asked:
     strength: float
     guidance_scale: float
     seed: int
+    caption: str = ""
+    """Of the source: what flow editing leads away from."""
 
 
 def per_frame_ddim(pipe: Any, clean: Tensor, asked: Asked, on_step: OnStep | None = None) -> Tensor:

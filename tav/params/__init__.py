@@ -4,6 +4,7 @@ Nothing heavy is imported here.
 """
 
 from tav.complaints import UserError as UserError
+from tav.params.editing import BY_VIDEO_MODEL as BY_VIDEO_MODEL
 from tav.params.editing import ON_TUNED as ON_TUNED
 from tav.params.editing import Condition as Condition
 from tav.params.editing import Control as Control

@@ -18,9 +18,15 @@ Method = Literal[
     "per-frame-sdedit",
     "per-frame-plug-and-play",
     "text2video-zero",
+    "cogvideox",
+    "wan",
+    "wan-vace",
+    "wan-flow-edit",
 ]
 ON_TUNED = ("tune-a-video", "plug-and-play")
 """The methods that use what was tuned and inverted."""
+BY_VIDEO_MODEL = ("cogvideox", "wan", "wan-vace", "wan-flow-edit")
+"""The methods of `edit.video_model`, which use nothing of the base."""
 
 
 class Condition(Section):
@@ -82,7 +88,9 @@ class Edit(Section):
     """How an edited video is made."""
 
     method: Method = "tune-a-video"
-    """What makes the edit. plug-and-play: on the tuned network, with the video's own features. The others are baselines on the same base; none of them uses what was tuned."""  # noqa: E501
+    """What makes the edit. plug-and-play: on the tuned network, with the video's own features. The others are baselines: on the same base, or (cogvideox, wan, wan-vace, wan-flow-edit) a video model's own. None of them uses what was tuned."""  # noqa: E501
+    video_model: Model | None = None
+    """A CogVideoX, Wan or Wan VACE of diffusers, for the methods of that name. null: none."""
     guidance_scale: Annotated[float, Field(ge=1, le=100)] = 12.5
     """How strongly the prompt guides. 1: no guidance, in half the time."""
     negative_prompt: Words = ""
@@ -107,6 +115,12 @@ class Edit(Section):
     """What it keeps of the video word by word (Prompt-to-Prompt). null: nothing."""
     metadata: bool = True
     """Put the settings that made it into its MP4 and GIF, where `tav add --like` finds them."""
+
+    @model_validator(mode="after")
+    def _has_its_model(self) -> Self:
+        if self.method in BY_VIDEO_MODEL and self.video_model is None:
+            raise ValueError(f"method {self.method} needs a model: set edit.video_model")
+        return self
 
     @model_validator(mode="after")
     def _baselines_are_plain(self) -> Self:

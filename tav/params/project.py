@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from tav.complaints import UserError, nearest, quoted
-from tav.params.editing import Condition, Edit
+from tav.params.editing import BY_VIDEO_MODEL, Condition, Edit
 from tav.params.keys import Key
 from tav.params.sections import Base, Caption, Compute, Evaluate, Extract, Invert, Model, Section, Text, Tune, Words
 
@@ -40,6 +40,7 @@ class VideoEdit(Section):
     variant: Text | None = None
     """A name for what is other than in the default edit: `tav compare --by variant` has a row for each."""
     method: str | None = None
+    video_model: dict[str, Any] | None = None
     guidance_scale: float | None = None
     negative_prompt: Words | None = None
     seed: int | None = None
@@ -78,12 +79,14 @@ class Params(Section):
     def sources(self) -> dict[str, list[str]]:
         """The places that each model is read from, by its name in artifacts/models; none of one that is not set."""
         base, maps = self.base, self.condition
-        controls = [control for section in (self.edit, *map(self.edit_of, self.edits)) for control in section.controls]
+        edits = [self.edit, *map(self.edit_of, self.edits)]
+        beside = [control.model for section in edits for control in section.controls]
+        videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
         models: dict[str, list[Model | None]] = {
             "blip2": [self.caption.model],
             "clip": [self.evaluate.clip],
             "condition": [maps.depth, maps.pose, maps.person],
-            "controls": [control.model for control in controls],
+            "controls": [*beside, *videos],
             "pick_score": [self.evaluate.pick_score],
         }
         found = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}

@@ -44,6 +44,7 @@ UNSAID: dict[str, Any] = {
     "invert.seed": 33,
     "invert.window": None,
     "edit.method": "tune-a-video",
+    "edit.video_model": None,
     "edit.guidance_scale": 12.5,
     "edit.negative_prompt": "",
     "edit.seed": 33,

@@ -83,15 +83,18 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     caption = read_json(artifact("caption", asked.video, "caption.json"))["caption"]
 
-    from tav.from_params import edit_by_baseline, open_image_base
+    from tav.from_params import edit_by_baseline, open_baseline
+    from tav.video.condition_maps import scribble
 
-    pipe = open_image_base(params)
+    pipe, rows = open_baseline(params, key), {"source": source_frames}
+    if params.edit_of(key).method == "wan-vace":
+        rows["scribble"] = scribble(source_frames)
 
     def on_step(done: int, total: int) -> None:
         on_progress(Progress(done, total))
 
-    frames = edit_by_baseline(params, key, pipe, source_frames, caption, on_step)
-    _write(params, key, frames, source, {"source": source_frames}, None, _facts(params, key, pipe, began), caption)
+    frames = edit_by_baseline(params, key, pipe, source_frames, list(rows.values())[-1], caption, on_step)
+    _write(params, key, frames, source, rows, None, _facts(params, key, pipe, began), caption)
 
 
 def _facts(params: Params, key: str, pipe: Any, began: float) -> dict[str, Any]:

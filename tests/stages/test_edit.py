@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from project import edited, ignore
+from tiny_video_models import tiny_wan
 
-from tav.params import Params, check, parse_settings
-from tav.stages import invert, tune
+from tav.params import Params, UserError, check, parse_settings
+from tav.stages import extract, invert, tune
 from tav.video import probe, text_in
 
 FOLDER = Path("artifacts/edit/cat--dog")
@@ -79,3 +80,17 @@ def test_a_variant_is_tuned_otherwise_and_a_baseline_uses_nothing_of_it(data: di
     assert alone.shape == untuned.shape
     assert (alone != untuned).any()
     assert json.loads((FOLDER / "edit.json").read_text())["method"] == "per-frame-ddim"
+
+
+def test_a_video_model_edits_without_the_base(data: dict[str, Any], params: Params, tmp_path: Path) -> None:
+    data["extract"]["size"] = [32, 32]
+    data["base"]["source"] = "models/none"
+    model = {"source": str(tiny_wan(tmp_path / "vace", vace=True))}
+    extract.run(check(data), "cat", ignore)
+    assert edited(data, method="wan-vace", video_model=model).shape == (4, 32, 32, 3)
+    with pytest.raises(UserError, match="needs a pipeline with a WanTransformer3DModel"):
+        edited(data, method="wan", video_model=model)
+    with pytest.raises(UserError, match=r"method wan needs a model: set edit\.video_model"):
+        edited(data, method="wan")
+    data["edits"]["cat--dog"] |= {"method": "wan-vace", "video_model": model}
+    assert check(data).sources()["controls"] == [model["source"]]
