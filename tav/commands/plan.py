@@ -77,7 +77,9 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
         yield Work("tune", key, num_frames, size)
         yield Work("invert", key, num_frames, size)
         for name, edit in params.edits.items():
-            if edit.video == key and params.edit_of(name).method not in BY_VIDEO_MODEL:  # whose networks it doesn't know
+            if (
+                edit.video == key and params.edit_of(name).method not in BY_VIDEO_MODEL
+            ):  # whose networks it doesn't know
                 controls = params.edit_of(name).controls
                 beside = networks.setdefault(controls, control_shapes(params.edit_of(name), shapes))
                 yield edit_work(params, name, num_frames, size, beside)

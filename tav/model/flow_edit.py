@@ -51,7 +51,7 @@ def flow_edit(
 
 
 def _velocity(pipe: Any, latents: Tensor, timestep: Tensor, prompts: tuple[Tensor, Tensor], guidance: float) -> Tensor:
-    """From the video to the noise, guided. latents: (1 c f h w). prompts: the text, and what guidance leads away from."""
+    """From video to noise, guided. latents: (1 c f h w). prompts: the text, and what guidance leads away from."""
     texts = torch.cat(prompts if guidance > 1 else prompts[:1])
     found = pipe.transformer(
         hidden_states=latents.to(pipe.transformer.dtype).expand(len(texts), *latents.shape[1:]),

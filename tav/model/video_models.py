@@ -15,6 +15,7 @@ from tav.model.ddim import OnStep
 from tav.model.flow_edit import flow_edit
 from tav.model.hub_names import HUB, line, not_found, place
 
+
 class Kind(NamedTuple):
     network: str
     """The class of the transformer that a folder must hold."""
@@ -123,7 +124,7 @@ def _check(method: str, pipe: Any, height: int, width: int, asked: Asked) -> Non
     patch = pipe.transformer.config.patch_size
     side = pipe.vae_scale_factor_spatial * (patch if isinstance(patch, int) else patch[-1])
     if height % side or width % side:
-        raise ValueError(f"{method} got frames of {width}x{height}; its sides must be multiples of {side}: extract.size")
+        raise ValueError(f"{method} got frames of {width}x{height}; sides must be multiples of {side}: extract.size")
     if method in ("cogvideox", "wan") and int(asked.num_inference_steps * asked.strength) < 1:
         got = f"{asked.num_inference_steps} steps at strength {asked.strength:g}"
         raise ValueError(f"{method} got {got}, which is none; give it more of either")
