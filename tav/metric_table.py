@@ -146,6 +146,15 @@ METRICS = {
         defined_by="",
         format="{:.2f}",
     ),
+    "background_psnr": Metric(
+        "Background PSNR, dB",
+        "The same outside of the edit's mask alone: how well the rest was kept (100 at most). Only of edits with a mask.",
+        better="higher",
+        model="none",
+        range="0 to 100",
+        defined_by="",
+        format="{:.2f}",
+    ),
     "warping_error": Metric(
         "Warping error",
         "Mean squared difference of each frame and the next, led back by the source's optical flow: flicker.",

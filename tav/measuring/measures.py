@@ -27,6 +27,8 @@ class Subject:
     prompt: str
     caption: str
     settings: Evaluate
+    mask: "np.ndarray | None" = None
+    """Where the edit was allowed to change, bool (f h w). None: everywhere."""
     loaded: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, name: Any, make: Callable[[], Any]) -> Any:
@@ -56,6 +58,8 @@ class Measure(NamedTuple):
     """The setting under `evaluate` that names its model; "" where it has none."""
     several: bool = False
     """It compares frames: one alone has no such value."""
+    masked: bool = False
+    """It looks outside of a mask: an edit without one has no such value."""
 
 
 def asked_of(subject: Subject) -> list[Measure]:
@@ -63,7 +67,8 @@ def asked_of(subject: Subject) -> list[Measure]:
     settings = subject.settings
     names = [n for n in ALWAYS if n != "pick_score" or settings.pick_score] + list(dict.fromkeys(settings.metrics))
     several = len(subject.frames["edit"]) > 1
-    return [MEASURES[name] for name in names if several or not MEASURES[name].several]
+    measures = [MEASURES[name] for name in names if several or not MEASURES[name].several]
+    return [measure for measure in measures if subject.mask is not None or not measure.masked]
 
 
 def check_finite(metrics: Metrics) -> None:
@@ -148,6 +153,14 @@ def _source_psnr(subject: Subject) -> Metrics:
     return {"edit": {"source_psnr": min(psnr(subject.frames["edit"], subject.frames["source"]), 100.0)}}
 
 
+def _background_psnr(subject: Subject) -> Metrics:
+    from tav.metrics import psnr
+
+    assert subject.mask is not None
+    edit, source = (subject.frames[who][~subject.mask] for who in ("edit", "source"))
+    return {"edit": {"background_psnr": min(psnr(edit, source), 100.0)}} if len(edit) else {}
+
+
 def _warping_error(subject: Subject) -> Metrics:
     from tav.metrics import warping_error
 
@@ -172,6 +185,7 @@ MEASURES = {
         Measure("aesthetic_quality", _aesthetic_quality, "aesthetic"),
         Measure("structure_distance", _structure_distance, "dino"),
         Measure("source_psnr", _source_psnr),
+        Measure("background_psnr", _background_psnr, masked=True),
         Measure("warping_error", _warping_error, several=True),
     )
 }

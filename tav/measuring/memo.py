@@ -39,7 +39,8 @@ class Memo:
 
 def mark(measure: Measure, subject: Subject) -> str:
     """Hash of all that a value depends on."""
-    frames = subject.once("frames", lambda: [hashlib.sha256(f.tobytes()).hexdigest() for f in subject.frames.values()])
+    seen = [*subject.frames.values(), *([] if subject.mask is None else [subject.mask])]
+    frames = subject.once("frames", lambda: [hashlib.sha256(f.tobytes()).hexdigest() for f in seen])
     shape = [*subject.frames["edit"].shape]
     model = (
         subject.once(("mark", measure.knob), lambda: model_mark(subject.model(measure.knob))) if measure.knob else ""

@@ -250,6 +250,7 @@ More = Literal[
     "aesthetic_quality",
     "structure_distance",
     "source_psnr",
+    "background_psnr",
     "warping_error",
 ]
 MODEL_OF = {

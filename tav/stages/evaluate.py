@@ -17,7 +17,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     edit, frames = params.video_edit(key), _frames(params, key)
     caption = read_json(artifact("caption", edit.video, "caption.json"))["caption"]
-    subject = Subject(frames, edit.prompt, caption, params.evaluate)
+    subject = Subject(frames, edit.prompt, caption, params.evaluate, _mask(key))
     measures, memo = asked_of(subject), Memo(key)
     metrics: Metrics = {"edit": {}, "source": {}}
     for done, measure in enumerate(measures, 1):
@@ -40,3 +40,9 @@ def _frames(params: Params, key: str) -> "dict[str, np.ndarray]":
         got = " and ".join(f"{f.shape} ({who})" for who, f in frames.items())
         raise UserError(f"the frames of edit {key!r} and of its source differ: {got}; run `dvc repro edit@{key}`")
     return frames
+
+
+def _mask(key: str) -> "np.ndarray | None":
+    """Where the edit was allowed to change anything, bool (f h w); None where it has no mask."""
+    folder = artifact("edit", key, "frames/mask")
+    return read_frames(folder)[..., 0] > 0 if folder.exists() else None

@@ -194,6 +194,23 @@ def test_one_more_metric_computes_that_one_alone(project: Path, monkeypatch: pyt
     assert computed == ["frame_consistency", "textual_alignment", "motion_alignment", "warping_error"]
 
 
+def test_what_lies_outside_of_the_mask(project: Path) -> None:
+    """The edit differs from the source by 10 of 255 there, and by more within; a pixel of 1/255 is within."""
+    assert "background_psnr" not in run("background_psnr")["edit"]  # it has no mask
+    mask = np.zeros_like(SOURCE)
+    mask[:, 8:16, 8:16] = 255
+    mask[:, 7, 7] = 1
+    source = np.full_like(SOURCE, 100)
+    write_frames(artifact("extract", "v", "frames"), source)
+    write_frames(artifact("edit", "v--dog", "frames"), np.where(mask > 0, 0, source + 10).astype(np.uint8))
+    write_frames(artifact("edit", "v--dog", "frames/mask"), mask)
+    found = run("background_psnr", "source_psnr")["edit"]
+    assert found["background_psnr"] == pytest.approx(20 * np.log10(25.5))
+    assert found["source_psnr"] < found["background_psnr"]
+    write_frames(artifact("edit", "v--dog", "frames/mask"), np.full_like(mask, 255))  # nothing lies outside
+    assert "background_psnr" not in run("background_psnr")["edit"]
+
+
 def test_another_model_in_its_place_is_asked_again(project: Path) -> None:
     first = run("object_consistency")
     (project / "dino").unlink()
@@ -204,7 +221,7 @@ def test_another_model_in_its_place_is_asked_again(project: Path) -> None:
 
 
 def test_all_at_once_and_each_in_the_table(project: Path) -> None:
-    names = [name for name in get_args(More) if name != "frames_pick_score"]
+    names = [name for name in get_args(More) if name not in ("frames_pick_score", "background_psnr")]
     found = run(*names)
     assert set(names) <= found["edit"].keys() <= METRICS.keys()
     assert {name for name in MEASURES if name not in METRICS} == set()
