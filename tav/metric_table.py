@@ -148,7 +148,7 @@ METRICS = {
     ),
     "background_psnr": Metric(
         "Background PSNR, dB",
-        "The same outside of the edit's mask alone: how well the rest was kept (100 at most). Only of edits with a mask.",
+        "The same outside of the edit's mask: how well the rest was kept. Only of edits with a mask.",
         better="higher",
         model="none",
         range="0 to 100",
