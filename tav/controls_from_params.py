@@ -1,15 +1,18 @@
-"""The bridge from an edit's settings to what stands beside the UNet: the networks of its controls, and their maps."""
+"""The bridge from an edit's settings to what stands beside the UNet: controls and their maps, a reference picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tav.params import Edit, told
+from tav.params import Reference as Asked
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tav.model.control import Model as ControlModel
     from tav.model.denoiser import Attachment
+    from tav.model.reference import Reference
+    from tav.model.reference_files import AdapterShapes, ReferenceFiles
 
 
 def open_controls(settings: Edit, pipe: Any) -> "tuple[ControlModel, ...]":
@@ -69,3 +72,30 @@ def attachments_of(
     height, width = (side // pipe.vae_scale_factor for side in maps[0].shape[1:3])
     with told():
         return [Controls(controls, pipe.unet, (height, width))]
+
+
+def open_reference(settings: Edit, picture: "np.ndarray | None", pipe: Any) -> "Reference | None":
+    """An edit's reference picture, uint8 (h w 3), as the pipeline's UNet takes it. Raises UserError."""
+    if settings.reference is None or picture is None:
+        return None
+    from tav.model.reference import load_reference
+
+    with told():
+        return load_reference(pipe, _files_of(settings.reference), picture, scale=settings.reference.scale)
+
+
+def reference_shapes(settings: Edit, shapes: Any) -> "AdapterShapes | None":
+    """What its adapter holds, without weights. shapes: a pipeline, or from `load_shapes`. Raises UserError."""
+    if settings.reference is None:
+        return None
+    from tav.model.reference_files import adapter_shapes
+
+    with told():
+        return adapter_shapes(_files_of(settings.reference), shapes.unet)
+
+
+def _files_of(asked: Asked) -> "ReferenceFiles":
+    from tav.model.reference_files import ReferenceFiles
+
+    model = asked.model
+    return ReferenceFiles(model.place, model.file, model.image_encoder, model.revision)

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from tav.model.ddim import AfterStep, OnStep, Trajectory
+    from tav.model.ddim import AfterStep, OnStep, Schedule, Trajectory
     from tav.model.denoiser import Attachment, Denoiser
     from tav.model.prompts import Prompts
+    from tav.model.reference import Reference
     from tav.model.source_branch import SourceBranch
     from tav.model.tune_settings import TuneSettings
     from tav.params.sections import Precision
@@ -208,6 +209,7 @@ def sample_edit(
     mask: "Tensor | None" = None,
     attachments: "Sequence[Attachment]" = (),
     first_frame: "Tensor | None" = None,
+    reference: "Reference | None" = None,
     split_guidance: bool = False,
     on_step: "OnStep | None" = None,
 ) -> "Tensor":
@@ -223,27 +225,27 @@ def sample_edit(
         mask: f h w, of the frames. Outside of it the source's latents are put back at each step.
         attachments: what stands beside the UNet.
         first_frame: latents of a picture that shows the target already, 1 c h w: frame 0 stays this.
+        reference: a picture beside the prompt.
         split_guidance: see `guided`.
         on_step: see OnStep.
 
     Raises:
         ValueError: words of `attention` that are not in the prompts.
     """
-    from tav.model.ddim import Schedule, ddim_sample, first_step, start_from_noise
+    from tav.model.ddim import Schedule, ddim_sample, first_step
     from tav.model.denoiser import Network, guided
     from tav.model.first_frame import first_frame_path, hold_first_frame, with_first_frame
     from tav.model.masks import in_turn, source_outside
     from tav.model.source_branch import SourceBranch
 
-    start = first_step(settings.strength, inverted.steps)
-    schedule = Schedule.of(pipe.scheduler, inverted.steps).from_step(start)
-    noises = None
-    if settings.start_from == "noise":
-        latents = start_from_noise(inverted.at(0), schedule, pure=start == 0, seed=settings.seed)
-    else:
-        latents, noises = inverted.at(len(schedule)), inverted.noises
+    schedule = Schedule.of(pipe.scheduler, inverted.steps).from_step(first_step(settings.strength, inverted.steps))
+    latents, noises = _start_of(settings, inverted, schedule)
     network, after = Network(pipe.unet, attachments), []
     with ExitStack() as stack:
+        if reference is not None:
+            stack.enter_context(reference.on(pipe.unet))
+            target, negative = reference.shown(target), reference.not_shown(negative)
+            words = words and words._replace(source=reference.not_shown(words.source))
         denoise = guided(network, target, negative, settings.guidance_scale, split=split_guidance)
         if words:
             branch = SourceBranch(
@@ -260,6 +262,16 @@ def sample_edit(
         return ddim_sample(
             in_windows(denoise, settings.window), schedule, start_at, noises=noises, after_step=then, on_step=on_step
         )
+
+
+def _start_of(asked: Edit, inverted: "Trajectory", schedule: "Schedule") -> "tuple[Tensor, Tensor | None]":
+    """What an edit is sampled from: latents, and the noise maps of an inversion that has them."""
+    from tav.model.ddim import start_from_noise
+
+    if asked.start_from == "inversion":
+        return inverted.at(len(schedule)), inverted.noises
+    pure = len(schedule) == inverted.steps
+    return start_from_noise(inverted.at(0), schedule, pure=pure, seed=asked.seed), None
 
 
 @contextmanager

@@ -112,6 +112,13 @@ class TestRecord:
         data["condition"]["kinds"] = ["canny"]
         write(data)
         assert [part["source"] for part in run("controls")] == ["models/lora.safetensors"]
+        Path("models/jacket.png").write_text("a picture")
+        data["edits"]["a"]["reference"] = {"picture": "models/jacket.png", "model": {"source": "models/clip"}}
+        write(data)
+        assert [part["source"] for part in run("controls")][1:] == ["models/clip", "models/jacket.png"]
+        before = run("controls")[2]["files"]
+        Path("models/jacket.png").write_text("another")
+        assert run("controls")[2]["files"] != before
 
     @pytest.mark.parametrize(
         ("source", "said"),

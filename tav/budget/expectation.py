@@ -20,7 +20,9 @@ from tav.model.denoiser import DiffusionStep, Network, predict_noise
 from tav.model.inflation import inflate
 from tav.model.master_weights import keep_masters
 from tav.model.prompt_to_prompt import PromptToPrompt, WordSettings
-from tav.model.prompts import Prompts, separate
+from tav.model.prompts import IMAGE_EMBEDS, Prompts, separate
+from tav.model.reference import put_shapes_on
+from tav.model.reference_files import AdapterShapes
 from tav.model.size import Size
 from tav.model.source_branch import SourceBranch
 from tav.model.tuning import DTYPES, TuneSettings, trainable_parameters
@@ -88,22 +90,27 @@ def expect_sampling(
     split_guidance: bool = False,
     words: bool = False,
     networks: Sequence[Any] = (),
+    adapter: AdapterShapes | None = None,
     speed: Speed | None = None,
 ) -> Expectation:
     """One step of inversion or of sampling, and one decoded frame.
 
     words: as Prompt-to-Prompt does, with the source in the batch, whose cross-attention maps and the edit's are built.
     networks: ControlNets and T2I-Adapters beside the UNet.
+    adapter: IP-Adapter of a reference picture, whose image encoder is gone when sampling begins.
     """
     unet = _skeleton(pipe.unet)
+    if adapter is not None:
+        put_shapes_on(unet, adapter)
     keep_masters(unet, set(), dtype)
     halves, together = (2, 1) if guided and split_guidance else (1, 2 if guided else 1)
     shape = (num_frames, *_latents_of(pipe, size))
     beside = [_alike(network).to(dtype) for network in networks]
     step = _WordStep(unet, beside, size) if words else _SamplingStep(unet, beside, size)
-    meter = _run(step, shape, together + words, speed)
+    meter = _run(step, shape, together + words, speed, adapter)
     decode = _run_vae(pipe, lambda vae, latents: vae.decode(latents), (1, *shape[1:]), speed)
-    activations = max(meter.peak, decode.peak)
+    encoder = dtype.itemsize * adapter.encoder_parameters if adapter else 0
+    activations = max(meter.peak, decode.peak, encoder)
     weights = _weights(pipe, unet, dtype) + sum(p.nbytes for network in beside for p in network.parameters())
     return Expectation(weights, activations, halves * meter.seconds, decode.seconds)
 
@@ -161,7 +168,9 @@ def _alike(model: Any) -> Any:
         return type(model).from_config(model.config)
 
 
-def _run(step: _TuningStep, shape: tuple[int, ...], prompts: int, speed: Speed | None) -> "Meter":
+def _run(
+    step: _TuningStep, shape: tuple[int, ...], prompts: int, speed: Speed | None, adapter: AdapterShapes | None = None
+) -> "Meter":
     config, num_frames = step.unet.config, shape[0]
     with FakeTensorMode(allow_non_fake_inputs=True):
         weights = {
@@ -170,6 +179,8 @@ def _run(step: _TuningStep, shape: tuple[int, ...], prompts: int, speed: Speed |
         }
         latents = torch.empty(prompts * num_frames, *shape[1:])
         condition = {name: torch.empty(prompts, width) for name, width in _condition_widths(step.unet).items()}
+        if adapter is not None:
+            condition[IMAGE_EMBEDS] = torch.empty(prompts, *adapter.embeds)
         prompt = Prompts(torch.empty(prompts, PROMPT_TOKENS, config.cross_attention_dim), condition)
         meter = Meter(speed)
         with meter:

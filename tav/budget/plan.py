@@ -15,6 +15,7 @@ from tav.params import Params, UserError, Window, told
 if TYPE_CHECKING:
     from tav.budget.expectation import Expectation
     from tav.budget.meter import Speed
+    from tav.model.reference_files import AdapterShapes
 
 GB = 1e9
 CAPS = {"12gb": 12 * GB, "16gb": 16 * GB, "24gb": 24 * GB}
@@ -51,6 +52,8 @@ class Work:
     """Prompt-to-Prompt and Plug-and-Play: the source is in the batch."""
     networks: tuple[Any, ...] = ()
     """ControlNets and T2I-Adapters beside the UNet; meta tensors will do."""
+    adapter: "AdapterShapes | None" = None
+    """The IP-Adapter of a reference picture."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +138,23 @@ def expect(
         split_guidance=savings.split_guidance,
         words=work.words,
         networks=work.networks,
+        adapter=work.adapter,
         speed=speed,
     )
 
 
-def edit_work(params: Params, key: str, num_frames: int, size: Size, networks: tuple[Any, ...] = ()) -> Work:
-    """Of an edit, as its settings have it. networks: of its controls."""
+def edit_work(
+    params: Params,
+    key: str,
+    num_frames: int,
+    size: Size,
+    networks: tuple[Any, ...] = (),
+    adapter: "AdapterShapes | None" = None,
+) -> Work:
+    """Of an edit, as its settings have it. networks: of its controls. adapter: of its reference picture."""
     settings = params.edit_of(key)
     beside = settings.attention is not None or settings.method == "plug-and-play"
-    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, beside, networks)
+    return Work("edit", key, num_frames, size, settings.guidance_scale != 1, beside, networks, adapter)
 
 
 def frames_at_once(params: Params, work: Work) -> int:

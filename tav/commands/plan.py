@@ -65,7 +65,7 @@ def _own(params: Params, work: Work) -> str:
 
 def works(params: Params, shapes: Any) -> Iterator[Work]:
     """Of each video and edit of params.yaml, at the size that extract would give it. shapes: from `load_shapes`."""
-    from tav.controls_from_params import control_shapes
+    from tav.controls_from_params import control_shapes, reference_shapes
     from tav.video import fitted_size, probe
 
     networks: dict[Any, tuple[Any, ...]] = {}  # edits with the same controls are alike
@@ -77,12 +77,10 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
         yield Work("tune", key, num_frames, size)
         yield Work("invert", key, num_frames, size)
         for name, edit in params.edits.items():
-            if (
-                edit.video == key and params.edit_of(name).method not in BY_VIDEO_MODEL
-            ):  # whose networks it doesn't know
-                controls = params.edit_of(name).controls
-                beside = networks.setdefault(controls, control_shapes(params.edit_of(name), shapes))
-                yield edit_work(params, name, num_frames, size, beside)
+            settings = params.edit_of(name)
+            if edit.video == key and settings.method not in BY_VIDEO_MODEL:  # whose networks it doesn't know
+                beside = networks.setdefault(settings.controls, control_shapes(settings, shapes))
+                yield edit_work(params, name, num_frames, size, beside, reference_shapes(settings, shapes))
 
 
 def _all_frames(extract: Extract, info: "VideoInfo") -> int:

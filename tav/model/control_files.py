@@ -7,7 +7,7 @@ import torch
 from diffusers import ControlNetModel, T2IAdapter
 
 from tav.model.control import Model
-from tav.model.hub_names import HUB
+from tav.model.hub_names import HUB, line, place
 
 CLASSES = {"ControlNetModel": ControlNetModel, "T2IAdapter": T2IAdapter}
 ALIKE = ("in_channels", "block_out_channels", "layers_per_block", "addition_embed_type")
@@ -42,9 +42,9 @@ def load_control(
     config = _config(source, revision)
     model_class = CLASSES[config["_class_name"]]
     try:
-        model = model_class.from_pretrained(**_place(source, revision), use_safetensors=True)
+        model = model_class.from_pretrained(**place(source, revision), use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{_name(source)} can't be loaded: {_line(error)}") from error
+        raise ValueError(f"{_name(source)} can't be loaded: {line(error)}") from error
     check_fits(model, unet, factor, _name(source))
     return model.requires_grad_(False).eval().to(device, dtype)
 
@@ -67,7 +67,7 @@ def check_fits(model: Model, unet: Any, factor: int, name: str) -> None:
         raise ValueError(f"{name} is a ControlNet without places (shuffle); expected one that follows maps")
     if ours.cross_attention_dim != base.cross_attention_dim:
         raise ValueError(
-            f"{name} is for {_kind(ours.cross_attention_dim)}, the base is {_kind(base.cross_attention_dim)}: "
+            f"{name} is for {kind_of(ours.cross_attention_dim)}, the base is {kind_of(base.cross_attention_dim)}: "
             "take one that was made for this kind of base"
         )
     for field in ALIKE:
@@ -86,22 +86,16 @@ def _config(source: str, revision: str | None) -> dict[str, Any]:
             f"{source}: no such folder with a ControlNet or a T2I-Adapter; one on the hub is hub:owner/name"
         )
     try:
-        config: dict[str, Any] = ControlNetModel.load_config(**_place(source, revision))
+        config: dict[str, Any] = ControlNetModel.load_config(**place(source, revision))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{_name(source)} is no ControlNet and no T2I-Adapter: {_line(error)}") from error
+        raise ValueError(f"{_name(source)} is no ControlNet and no T2I-Adapter: {line(error)}") from error
     kind = config.get("_class_name") or (config.get("architectures") or ["model of unknown kind"])[0]
     if kind not in CLASSES:
         raise ValueError(f"{_name(source)} is a {kind}; expected a ControlNetModel or a T2IAdapter")
     return config
 
 
-def _place(source: str, revision: str | None) -> dict[str, Any]:
-    if source.startswith(HUB):
-        return {"pretrained_model_name_or_path": source.removeprefix(HUB), "revision": revision}
-    return {"pretrained_model_name_or_path": source, "local_files_only": True}
-
-
-def _kind(width: int) -> str:
+def kind_of(width: int) -> str:
     return MADE_FOR.get(width, f"a base with prompts {width} wide")
 
 
@@ -111,7 +105,3 @@ def _plain(value: Any) -> Any:
 
 def _name(source: str) -> str:
     return source.removeprefix(HUB)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

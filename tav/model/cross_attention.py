@@ -13,6 +13,8 @@ from diffusers.models.attention import BasicTransformerBlock
 from einops import rearrange
 from torch import Tensor, nn
 
+from tav.model.attention import sdpa
+
 FINE = 24 * 24
 """Word maps are read from the finest layers of at most so many places, or from the coarsest. The official code takes
 16 x 16, of the one size that it is made for."""
@@ -52,32 +54,44 @@ class _MapProcessor:
         self.stock = stock
 
     def __call__(
-        self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, attention_mask: Tensor | None = None
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | tuple[Tensor, list[Tensor]],
+        attention_mask: Tensor | None = None,
     ) -> Tensor:
+        """encoder_hidden_states: the prompt's; or these and those of a reference picture, [(v f) 1 m d]."""
         videos, rows = self.user.rows()
         if not rows:
             output: Tensor = self.stock(attn, hidden_states, encoder_hidden_states, attention_mask)
             return output
-        if attention_mask is not None or not isinstance(encoder_hidden_states, Tensor):
-            raise ValueError("cross-attention got a mask or more than a prompt; expected the tokens of a prompt alone")
-        states, context = (
-            rearrange(part, "(v f) n d -> v f n d", v=videos) for part in (hidden_states, encoder_hidden_states)
-        )
-        output = torch.empty_like(states)
-        output[rows] = self._mapped(attn, states[rows], context[rows])
+        if attention_mask is not None:
+            raise ValueError("cross-attention got a mask; expected none: every token of the prompt is attended to")
+        given = encoder_hidden_states if isinstance(encoder_hidden_states, tuple) else (encoder_hidden_states, [])
+        parts = [rearrange(part, "(v f) ... -> v f ...", v=videos) for part in (hidden_states, given[0], *given[1])]
+        output = torch.empty_like(parts[0])
+        output[rows] = self._mapped(attn, *(part[rows] for part in parts))
         if others := [row for row in range(videos) if row not in rows]:
-            stock = self.stock(attn, states[others].flatten(0, 1), context[others].flatten(0, 1), None)
+            states, context, *picture = (part[others].flatten(0, 1) for part in parts)
+            stock = self.stock(attn, states, (context, picture) if picture else context, None)
             output[others] = stock.unflatten(0, (len(others), -1))
         return output.flatten(0, 1)
 
-    def _mapped(self, attn: Any, states: Tensor, context: Tensor) -> Tensor:
-        """v f n d and v f m d in, v f n d out."""
+    def _mapped(self, attn: Any, states: Tensor, context: Tensor, picture: Tensor | None = None) -> Tensor:
+        """v f n d, v f m d and v f 1 m d in, v f n d out."""
         query, key, value = (
             rearrange(part, "v f n (h d) -> v f h n d", h=attn.heads)
             for part in (attn.to_q(states), attn.to_k(context), attn.to_v(context))
         )
         maps = self.user.use((query @ key.mT * attn.scale).softmax(-1))
-        output: Tensor = attn.to_out[0](rearrange(maps @ value, "v f h n d -> v f n (h d)"))
+        mixed = maps @ value
+        if picture is not None:  # as diffusers' IPAdapterAttnProcessor2_0 does
+            key, value = (
+                rearrange(to[0](picture), "v f 1 m (h d) -> v f h m d", h=attn.heads)
+                for to in (self.stock.to_k_ip, self.stock.to_v_ip)
+            )
+            mixed = mixed + self.stock.scale[0] * sdpa(query, key, value, attn.scale)
+        output: Tensor = attn.to_out[0](rearrange(mixed, "v f h n d -> v f n (h d)"))
         return output
 
 

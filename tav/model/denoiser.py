@@ -8,6 +8,7 @@ and changes nothing, bit for bit, where it is left out:
 | what | where |
 | --- | --- |
 | ControlNet, T2I-Adapter: more inputs of the UNet | an Attachment of the Network |
+| IP-Adapter: a picture beside the prompt | the condition of Prompts |
 | Prompt-to-Prompt: a source row in the batch | a Denoiser of its own, that calls the Network with more prompts |
 | windows: fewer frames at a time | a Denoiser around another; which frames stands in `DiffusionStep.frames` |
 | masks: the source's latents outside of it | `after_step` of ddim_sample, with the inversion's Trajectory |
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from tav.model.inflation import set_num_frames
-from tav.model.prompts import Condition, Prompts, join
+from tav.model.prompts import IMAGE_EMBEDS, Condition, Prompts, join
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def predict_noise(
         latents: (b f) c h w.
         timestep: one for all, or b.
         prompt_embeds: b n d.
-        condition: SDXL only.
+        condition: see Condition.
         unet_kwargs: for the UNet as they are.
     """
     num_frames, rest = divmod(len(latents), len(prompt_embeds))
@@ -129,7 +130,8 @@ def predict_noise(
     set_num_frames(unet, num_frames)
     dtype = unet.conv_in.weight.dtype  # unet.dtype takes milliseconds
     inputs, added = unet_inputs(latents, timestep, Prompts(prompt_embeds, condition or {}), dtype)
-    noise_pred: Tensor = unet(*inputs, added_cond_kwargs=added or None, **unet_kwargs).sample
+    listed = {name: [value] if name == IMAGE_EMBEDS else value for name, value in added.items()}  # one IP-Adapter
+    noise_pred: Tensor = unet(*inputs, added_cond_kwargs=listed or None, **unet_kwargs).sample
     return noise_pred.float()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tav.model.hub_names import HUB
+from tav.model.hub_names import HUB, line
 
 FAR_IS_LARGE = {"zoedepth", "depth_pro"}
 """Models whose depth is a distance; the others' grows towards the camera, as ControlNets were trained with."""
@@ -135,7 +135,7 @@ def _pipeline(task: str, source: str, revision: str | None, device: str) -> Any:
             raise ValueError(f"it is a {kind}")
         return made
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{source.removeprefix(HUB)} is no model for {task}: {_line(error)}") from error
+        raise ValueError(f"{source.removeprefix(HUB)} is no model for {task}: {line(error)}") from error
 
 
 def _vitpose(source: str, revision: str | None) -> tuple[Any, Any]:
@@ -149,7 +149,7 @@ def _vitpose(source: str, revision: str | None) -> tuple[Any, Any]:
         model = VitPoseForPoseEstimation.from_pretrained(name, revision=revision)
         return model, AutoImageProcessor.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{source.removeprefix(HUB)} is no model for pose: {_line(error)}") from error
+        raise ValueError(f"{source.removeprefix(HUB)} is no model for pose: {line(error)}") from error
 
 
 def _name(source: str) -> str:
@@ -157,7 +157,3 @@ def _name(source: str) -> str:
     if not source.startswith(HUB) and not Path(source).is_dir():
         raise FileNotFoundError(f"{source}: no such folder; a model on the hub is hub:owner/name")
     return source.removeprefix(HUB)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -9,7 +9,10 @@ from torch import Tensor
 from tav.model.size import Size
 
 Condition = dict[str, Tensor]
-"""What SDXL's UNet takes beside the prompt: text_embeds (b d) and time_ids (b 6). Its added_cond_kwargs."""
+"""What a UNet takes beside the prompt, its added_cond_kwargs: SDXL's text_embeds (b d) and time_ids (b 6); the
+image_embeds (b 1 d, b 1 n d) of a reference picture."""
+
+IMAGE_EMBEDS = "image_embeds"
 
 
 class Prompts(NamedTuple):
@@ -18,7 +21,7 @@ class Prompts(NamedTuple):
     embeds: Tensor
     """b n d."""
     condition: Condition = {}  # noqa: RUF012 - never changed
-    """SDXL only."""
+    """SDXL, and where there is a reference picture."""
 
 
 @torch.no_grad()

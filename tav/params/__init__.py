@@ -9,6 +9,7 @@ from tav.params.editing import ON_TUNED as ON_TUNED
 from tav.params.editing import Condition as Condition
 from tav.params.editing import Control as Control
 from tav.params.editing import Edit as Edit
+from tav.params.editing import Reference as Reference
 from tav.params.keys import check_key as check_key
 from tav.params.keys import is_key as is_key
 from tav.params.made import Made as Made

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tav.params.sections import Model, Section, Text, Window, Words
+from tav.params.sections import File, Model, Section, Text, Window, Words
 from tav.params.where import Attention, Mask, Share
 
 Kind = Literal["canny", "lineart", "scribble", "luma", "tile", "blur", "depth", "pose"]
@@ -84,6 +84,26 @@ class Control(Section):
         return self
 
 
+class Adapter(Model):
+    """An IP-Adapter and its image encoder, as they lie together in a folder or on the hub."""
+
+    file: Annotated[File, Field(pattern=r"\.safetensors$")] = "models/ip-adapter_sd15.safetensors"
+    """The adapter in it: a .safetensors file, made for the base's kind."""
+    image_encoder: File = "models/image_encoder"
+    """The folder in it with the CLIP that the adapter was trained with."""
+
+
+class Reference(Section):
+    """A picture beside the prompt, by an IP-Adapter: this jacket, this style."""
+
+    picture: File
+    """Its middle square counts. In the folder `models`, DVC sees when it changes."""
+    scale: Annotated[float, Field(ge=0, le=2)] = 0.6
+    """How much it counts. 1 as it was trained; lower leaves more to the prompt."""
+    model: Adapter
+    """The adapter, as in {source: hub:h94/IP-Adapter}."""
+
+
 class Edit(Section):
     """How an edited video is made."""
 
@@ -109,6 +129,8 @@ class Edit(Section):
     """ControlNets and T2I-Adapters that hold the video to its edges, its depth and so on. All of them at once."""
     first_frame: Text | None = None
     """A picture: frame 0 as somebody has edited it already. The other frames follow it. null: none."""
+    reference: Reference | None = None
+    """A picture that shows what the prompt can't say. null: none."""
     mask: Mask | None = None
     """Where the edit may change the video. null: everywhere."""
     attention: Attention | None = None
@@ -124,8 +146,8 @@ class Edit(Section):
 
     @model_validator(mode="after")
     def _baselines_are_plain(self) -> Self:
-        parts = {name: getattr(self, name) for name in ("controls", "first_frame", "mask", "attention")}
-        known = {"tune-a-video": set(parts), "plug-and-play": {"controls", "mask"}}.get(self.method, set())
+        parts = {name: getattr(self, name) for name in ("controls", "first_frame", "reference", "mask", "attention")}
+        known = {"tune-a-video": set(parts), "plug-and-play": {"controls", "reference", "mask"}}.get(self.method, set())
         if given := [name for name, part in parts.items() if part and name not in known]:
             raise ValueError(f"method {self.method} takes no {', '.join(given)}: those are tune-a-video's")
         return self

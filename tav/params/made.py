@@ -15,7 +15,7 @@ from tav.params.sections import Extract, Section, Text, Tune
 NOT_MADE_WITH = {"videos", "edits", "caption", "evaluate"}
 """Of params.yaml: what doesn't make an edit, or is told by itself."""
 
-PATHS = {"path", "source", "config", "frames"}
+PATHS = {"path", "source", "config", "frames", "first_frame", "picture"}
 """Knobs that name a file or a folder."""
 
 

@@ -50,6 +50,7 @@ class VideoEdit(Section):
     window: dict[str, Any] | None = None
     controls: list[Any] | None = None
     first_frame: str | None = None
+    reference: dict[str, Any] | None = None
     mask: dict[str, Any] | None = None
     attention: dict[str, Any] | None = None
     metadata: bool | None = None
@@ -82,14 +83,16 @@ class Params(Section):
         edits = [self.edit, *map(self.edit_of, self.edits)]
         beside = [control.model for section in edits for control in section.controls]
         videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
+        references = [section.reference for section in edits if section.reference]
         models: dict[str, list[Model | None]] = {
             "blip2": [self.caption.model],
             "clip": [self.evaluate.clip],
             "condition": [maps.depth, maps.pose, maps.person],
-            "controls": [*beside, *videos],
+            "controls": [*beside, *videos, *(reference.model for reference in references)],
             "pick_score": [self.evaluate.pick_score],
         }
         found = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}
+        found["controls"] += dict.fromkeys(reference.picture for reference in references)
         return {"base": list(filter(None, [base.source, base.config, *(lora.source for lora in base.loras)]))} | found
 
     def video(self, key: str) -> Video:

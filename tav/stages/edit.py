@@ -7,7 +7,7 @@ from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors
 from tav.model.size import Size
 from tav.params import ON_TUNED, Params, settings_text, told
 from tav.stages import OnProgress, Progress
-from tav.stages.following import first_frame_of, maps_of
+from tav.stages.following import first_frame_of, maps_of, reference_of
 from tav.stages.where import caption_of, has_source_beside, looks_inside, mask_of
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
     maps, picture = maps_of(settings, asked.video, source), first_frame_of(settings, source)
+    seen = reference_of(settings)
 
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import announce, edit_work
-    from tav.controls_from_params import attachments_of, open_controls
+    from tav.controls_from_params import attachments_of, open_controls, open_reference, reference_shapes
     from tav.from_params import Said, open_base, sample_edit
     from tav.model.ddim import Trajectory
     from tav.model.latents import decode, encode_moments
@@ -43,8 +44,9 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
     size, trajectory = Size(*source_frames.shape[1:3]), Trajectory(**inverted)
     networks = open_controls(settings, pipe)
-    work = edit_work(params, key, len(source_frames), size, networks)
+    work = edit_work(params, key, len(source_frames), size, networks, reference_shapes(settings, pipe))
     savings = announce(params, work, pipe)
+    reference = open_reference(settings, seen, pipe)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
     mask = mask_of(settings.mask, source, pipe, trajectory, caption, settings.window) if settings.mask else None
@@ -62,6 +64,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             mask=mask,
             attachments=attachments_of(settings, networks, list(maps.values()), pipe),
             first_frame=None if picture is None else encode_moments(pipe.vae, picture[None]).mean,
+            reference=reference,
             split_guidance=how.split_guidance,
             on_step=lambda done, total: on_progress(Progress(done, total)),
         )
@@ -71,8 +74,15 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     frames = decode(pipe.vae, latents)
     if mask is not None:
         frames = blend_frames(source_frames, frames, mask)
-    facts = _facts(params, key, pipe, began)
-    _write(params, key, frames, source, {"source": source_frames, **maps}, mask, facts, caption_of(asked.video))
+    rows = {"source": source_frames, **maps, **_reference_row(seen, size)}
+    _write(params, key, frames, source, rows, mask, _facts(params, key, pipe, began), caption_of(asked.video))
+
+
+def _reference_row(picture: "np.ndarray | None", size: Size) -> "dict[str, np.ndarray]":
+    """Of the contact sheet: the square of a reference that counts, as high as the frames."""
+    from tav.video import resize
+
+    return {} if picture is None else {"reference": resize(picture[None], size.height, size.height, "crop")}
 
 
 def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:

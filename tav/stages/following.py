@@ -1,4 +1,4 @@
-"""What an edit follows besides its prompt: maps of the stage condition or of one's own, an edited first frame."""
+"""What an edit follows besides its prompt: maps (made or one's own), an edited first frame, a reference."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,3 +35,10 @@ def first_frame_of(settings: Edit, source: dict[str, Any]) -> "np.ndarray | None
     from tav.video import read_picture_alongside
 
     return read_picture_alongside(Path(settings.first_frame), source) if settings.first_frame else None
+
+
+def reference_of(settings: Edit) -> "np.ndarray | None":
+    """The reference picture, uint8 (h w 3) in its own size, where there is one. Raises UserError."""
+    from tav.video import read_picture
+
+    return read_picture(Path(settings.reference.picture)) if settings.reference else None

@@ -3,7 +3,7 @@
 The only package that imports decord and av, and it does so when a file is opened. No torch.
 """
 
-from tav.video.alongside import read_alongside, read_picture_alongside
+from tav.video.alongside import read_alongside, read_picture, read_picture_alongside
 from tav.video.fitting import fitted_size, resize, unfit
 from tav.video.metadata import text_in
 from tav.video.picking import Picked, Span, cadence, pick_frames
@@ -24,6 +24,7 @@ __all__ = [
     "probe",
     "read_alongside",
     "read_frames",
+    "read_picture",
     "read_picture_alongside",
     "resize",
     "shown_frames",

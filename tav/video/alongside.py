@@ -47,10 +47,15 @@ def read_alongside(path: Path, source: dict[str, Any]) -> np.ndarray:
 
 def read_picture_alongside(path: Path, source: dict[str, Any]) -> np.ndarray:
     """One picture: uint8 (h w 3), of the frames' size. Arguments and errors as of `read_alongside`."""
+    picture: np.ndarray = fitted_alongside(read_picture(path)[None], path, source)[0]
+    return picture
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """One picture in its own size: uint8 (h w 3). Raises UserError: not there, not readable."""
     if not path.is_file():
         raise UserError(f"no picture at {path}: no such file")
-    picture: np.ndarray = fitted_alongside(read_image(path)[None], path, source)[0]
-    return picture
+    return read_image(path)
 
 
 def fitted_alongside(pictures: np.ndarray, path: Path, source: dict[str, Any]) -> np.ndarray:

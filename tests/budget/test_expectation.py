@@ -1,10 +1,11 @@
 """What is expected is what the real step then takes, counted the same way."""
 
+import numpy as np
 import pytest
 import torch
 from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
-from tiny_controls import tiny_adapter, tiny_controlnet
+from tiny_controls import tiny_adapter, tiny_controlnet, tiny_ip_adapter
 
 from tav.budget.expectation import Expectation, expect_sampling, expect_tuning
 from tav.budget.meter import Meter, Speed, measure_speed
@@ -17,6 +18,8 @@ from tav.model.latents import encode_moments
 from tav.model.pretrained import load_pipeline, load_shapes
 from tav.model.prompt_to_prompt import WordSettings, prompt_to_prompt
 from tav.model.prompts import Prompts, encode_prompts
+from tav.model.reference import load_reference
+from tav.model.reference_files import ReferenceFiles, adapter_shapes, encoder_of
 from tav.model.size import Size
 from tav.model.source_branch import SourceBranch
 from tav.model.tuning import TuneSettings, tune
@@ -82,6 +85,29 @@ def test_controls_are_counted(sd_folder, shapes, tmp_path):
             Network(pipe.unet, [Controls(controls, pipe.unet, latents.shape[-2:])])(latents, step, prompts)
         assert 0.95 * taken.peak < expected.activations < 1.1 * taken.peak
         assert expected.activations > plain.activations
+
+
+def test_an_adapter_is_counted(sd_folder, shapes, tmp_path):
+    """The real network with a real adapter takes what is expected."""
+    folder = str(tiny_ip_adapter(tmp_path, sd_folder))
+    files = ReferenceFiles(folder, "models/ip-adapter_sd15.safetensors", "models/image_encoder")
+    pipe = load_pipeline(str(sd_folder))
+    inflate(pipe.unet)
+    known = adapter_shapes(files, shapes.unet)
+    reference = load_reference(pipe, files, np.zeros((32, 32, 3), np.uint8))
+    plain = expect_sampling(shapes, 4, SIZE, FLOAT, guided=True)
+    expected = expect_sampling(shapes, 4, SIZE, FLOAT, guided=True, adapter=known)
+    added = [reference.projection, *reference.processors.values()]
+    assert expected.weights - plain.weights == sum(p.nbytes for part in added for p in part.parameters())
+    assert known.encoder_parameters == sum(p.numel() for p in encoder_of(files, FLOAT).parameters())
+    prompts = reference.shown(Prompts(torch.zeros(2, 77, 32)))
+    latents, step = torch.zeros(8, 4, SIZE[1] // 4, SIZE[0] // 4), DiffusionStep(torch.tensor(500), 0, 1)
+    with Meter(None) as taken, torch.no_grad(), reference.on(pipe.unet):
+        Network(pipe.unet)(latents, step, prompts)
+    assert 0.95 * taken.peak < expected.activations < 1.1 * taken.peak
+    huge = known._replace(encoder_parameters=10**9)  # which is there before sampling begins
+    assert expect_sampling(shapes, 4, SIZE, FLOAT, guided=True, adapter=huge).activations == 4e9
+    assert expect_sampling(shapes, 4, SIZE, FLOAT, guided=True, adapter=known, words=True).activations > 0
 
 
 def test_time_follows_the_work(shapes):

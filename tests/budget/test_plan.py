@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from project import make_models, make_project
-from tiny_controls import tiny_controlnet
+from tiny_controls import tiny_controlnet, tiny_ip_adapter
 from typer.testing import CliRunner
 
 from tav.__main__ import app
@@ -118,6 +118,10 @@ def test_an_edits_controls_are_in_the_plan(data: dict[str, Any], shapes: Any, tm
         for w in (work, replace(work, networks=()))
     ]
     assert needs[0] > needs[1]
+    adapter = {"source": str(tiny_ip_adapter(tmp_path / "ip", base))}
+    data["edits"]["cat--dog"]["reference"] = {"picture": "not-looked-at.png", "model": adapter}
+    *_, work = works(check(data), shapes)
+    assert expect(check(data), work, Savings(), shapes, Machine("cpu", 0)).memory("cpu") > needs[0]
     data["edits"]["cat--dog"]["controls"][0]["model"]["source"] = str(base / "unet")
     with pytest.raises(UserError, match="is a UNet2DConditionModel; expected a ControlNetModel or a T2IAdapter"):
         list(works(check(data), shapes))

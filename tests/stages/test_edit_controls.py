@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from project import ignore
-from tiny_controls import tiny_adapter, tiny_controlnet
+from tiny_controls import tiny_adapter, tiny_controlnet, tiny_ip_adapter
 
 from tav.artifacts import artifact, read_frames, write_frames
 from tav.model.latents import decode, encode_moments
@@ -60,6 +60,17 @@ def test_controls_of_an_edit(inverted: dict[str, Any]) -> None:
     held = edited(inverted, first_frame="first.png")
     assert np.abs(held[:1].astype(int) - decode(vae, encode_moments(vae, picture).mean)).max() <= 1
     assert (held[1:] != plain[1:]).any()
+
+    ip = {"source": str(tiny_ip_adapter(Path("models/ip"), Path(inverted["base"]["source"])))}
+    asked = {"picture": "first.png", "scale": 0.5, "model": ip}
+    seen = edited(inverted, {"kind": "canny", "model": net}, reference=asked)
+    assert (seen != by_net).any()
+    assert json.loads((FOLDER / "edit.json").read_text())["reference"]["scale"] == 0.5
+    assert Image.open(FOLDER / "sheet.png").height > height * 1.6  # two rows more
+    with pytest.raises(UserError, match=r"no picture at nowhere.png: no such file"):
+        edited(inverted, reference=asked | {"picture": "nowhere.png"})
+    with pytest.raises(UserError, match=r"net/models/ip-adapter_sd15.safetensors: no such file; there are diff"):
+        edited(inverted, reference=asked | {"model": net})
 
     # what is wrong is one line
     write_frames(Path("few"), np.zeros((3, 32, 40, 3), np.uint8))
