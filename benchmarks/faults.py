@@ -10,8 +10,6 @@ it was, and what did not hold lies there. The trials themselves are in tests/tri
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from trials.trial import Ended, Journal, run_all, table
 
-COUNTS = {"videos": 2000, "params": 3000}
+COUNTS = {"videos": 2000, "params": 3000, "kills": 200, "disk": 45, "outages": 30}
 
 
 def main() -> None:
@@ -27,6 +25,7 @@ def main() -> None:
     parser.add_argument("--only", help=f"some of {','.join(COUNTS)}")
     for part, count in COUNTS.items():
         parser.add_argument(f"--{part}", type=int, default=count, metavar="N", help=f"default: {count}")
+    parser.add_argument("--stages", help="that kills, disk and outages are about. Default: all of a small project")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there, and leave it")
     given = parser.parse_args()
@@ -36,28 +35,33 @@ def main() -> None:
     ended: list[Ended] = []
     with tempfile.TemporaryDirectory() as temporary:
         for part in parts:
-            folder = (given.keep or Path(temporary)).absolute() / part
+            small = part in ("kills", "disk", "outages")
+            folder = (given.keep or Path(temporary)).absolute() / ("small" if small else part)
             folder.mkdir(parents=True, exist_ok=True)
-            journal = Journal(folder / f"journal-{given.seed}.jsonl")
-            with trials(part, folder, given.seed, getattr(given, part)) as (names, trial):
-                ended += run_all(names, trial, journal)
+            journal = Journal(folder / f"{part}-{given.seed}.jsonl")
+            made = trials(part, folder, given, getattr(given, part))
+            ended += run_all(made.names, made.trial, journal)
     print(table(ended))
     sys.exit(any(one.wrong for one in ended))
 
 
-@contextmanager
-def trials(part: str, folder: Path, seed: int, count: int) -> Iterator[tuple[list[str], Callable[[str], Ended]]]:
-    """The names of a part's trials, and what makes one. Imported here: one part needs not what another does."""
-    made: Any
+def trials(part: str, folder: Path, given: argparse.Namespace, count: int) -> Any:
+    """Of a part: its `names`, and `trial`, which makes one. Imported here: one part needs not what another does."""
     if part == "videos":
         from trials.videos import Videos
 
-        made = Videos(folder, seed, count)
-    else:
+        return Videos(folder, given.seed, count)
+    if part == "params":
         from trials.settings import Settings
 
-        made = Settings(folder, seed, count)
-    yield made.names, made.trial
+        return Settings(folder, given.seed, count)
+    from trials.disk import FullDisk
+    from trials.kills import Kills
+    from trials.made import Made
+    from trials.outages import Outages
+
+    made = Made(folder, given.stages.split(",")) if given.stages else Made(folder)
+    return {"kills": Kills, "disk": FullDisk, "outages": Outages}[part](made, given.seed, count)
 
 
 if __name__ == "__main__":

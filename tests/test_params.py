@@ -115,6 +115,14 @@ def test_a_count_beyond_all_machines_is_refused(data: dict[str, Any], knob: str)
     assert f"tune.{knob}: input should be less than or equal to 1000000000" in error_of(data)
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\n", "\u3000"])
+def test_a_blank_text_is_none(data: dict[str, Any], blank: str) -> None:
+    data["edits"]["cat--dog"]["prompt"] = data["videos"]["cat"]["caption"] = blank
+    said = error_of(data)
+    assert "edits.cat--dog.prompt: is blank: write what it is" in said
+    assert "videos.cat.caption: is blank" in said
+
+
 def test_two_rates_are_refused(data: dict[str, Any]) -> None:
     data["extract"] |= {"fps": 8, "stride": 2}
     assert "set one to null" in error_of(data)

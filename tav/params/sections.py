@@ -25,8 +25,15 @@ def _printable(text: str) -> str:
     return text
 
 
+def _not_blank(text: str) -> str:
+    """Raises ValueError."""
+    if not text.strip():
+        raise ValueError("is blank: write what it is")
+    return text
+
+
 Words = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_printable)]
-Text = Annotated[Words, StringConstraints(strip_whitespace=True, min_length=1)]
+Text = Annotated[Words, AfterValidator(_not_blank), StringConstraints(min_length=1)]
 Source = Annotated[Text, AfterValidator(check_source)]
 File = Annotated[Text, AfterValidator(check_file)]
 

@@ -29,6 +29,15 @@ def test_damaged_videos_and_hostile_settings(tmp_path: Path) -> None:
     assert "| params.yaml: names | 20 | 20 |" in said
 
 
+def test_kills_a_full_disk_and_two_at_once(tmp_path: Path) -> None:
+    few = ("--kills", "2", "--disk", "1", "--outages", "1", "--stages", "extract@cat", "--keep", str(tmp_path))
+    said = faults("--only", "kills,disk,outages", *few)
+    assert "| SIGKILL to DVC, in `extract` | 1 | 1 |" in said
+    assert "| SIGKILL to the stage's command, in `extract` | 1 | 1 |" in said
+    assert "in `extract` | 1 | 1 | an error 1 |" in said
+    assert "| two `dvc repro` at once in one folder | 1 | 1 |" in said
+
+
 def killed() -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return ""
