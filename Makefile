@@ -43,7 +43,7 @@ demo: setup ## edit the sample videos and print their metrics
 	@tav table
 
 test: setup ## check that all is well on this machine
-	@python -m pytest -q -n 2 --dist loadfile
+	@python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, its format, mypy
 	@ruff check . && ruff format --check . && mypy

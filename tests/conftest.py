@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,31 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # What is started by a shell's `&` ignores SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's ignoring, too
+
+LONGEST = (
+    "flows/remote/test_workers.py",
+    "flows/test_pipeline.py",
+    "test_dvc_repro.py",
+    "running/test_resident.py",
+    "test_wheel.py",
+    "budget/test_plan.py",
+    "stages/test_tune.py",
+    "running/test_aside.py",
+    "record/test_tracking.py",
+    "record/test_live.py",
+    "model/test_compilation.py",
+    "stages/report/test_report_in_browser.py",
+    "studio/test_studio.py",
+    "emoji_world/test_training.py",
+    "flows/test_process.py",
+    "stages/test_bases.py",
+)
+"""Files that begin first, so that no process is left alone with one in the end (make test: -n 2 --dist loadfile)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    first = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_a_project_from_a_wheel_runs_its_dag(site: Path, tmp_path: Path) -> None
     data = YAML(typ="safe", pure=True).load(project / "params.yaml")
     data["videos"] = {"red-car": data["videos"]["red-car"]}
     data["edits"] = {"red-car--blue": data["edits"]["red-car--blue"]}
-    data["tune"]["steps"], data["invert"]["num_inference_steps"] = 2, 2
+    data["extract"]["num_frames"], data["tune"]["steps"], data["invert"]["num_inference_steps"] = 2, 2, 2
     with (project / "params.yaml").open("w") as file:
         YAML().dump(data, file)
     imported = [sys.executable, "-c", "import tav; print(tav.__file__)"]

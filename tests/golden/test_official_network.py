@@ -107,8 +107,6 @@ def test_inversion(golden, pipe, embeds, key):
         ("rand|inv|cfg1|empty", [3], [3], 1, 10),
         ("rand|two_prompts|4steps", [0, 1], [3, 3], 7.5, 4),
         ("init|inv|cfg7.5", [1], [3], 7.5, 10),
-        ("init|noise|cfg7.5", [1], [3], 7.5, 10),
-        ("init|inv|cfg1|empty", [3], [3], 1, 10),
     ],
 )
 def test_sampling(golden, pipe, embeds, key, prompts, negative, guidance_scale, steps):
