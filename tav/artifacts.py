@@ -17,8 +17,10 @@ All writes are atomic: a file is there whole or not at all.
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +116,27 @@ def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict
         fresh.chmod(mode)
 
 
+@contextmanager
+def room_on_disk(folder: Path) -> "Iterator[Callable[..., torch.Tensor]]":
+    """Makes float32 tensors of a shape that lie in files: the system has of them in memory what there is room for.
+
+    folder: where the files lie until the block ends. `write_tensors` copies them without loading them.
+    """
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tmp-tensors.", dir=folder) as place:
+        numbers = count()
+
+        def room(*shape: int) -> torch.Tensor:
+            file = Path(place) / str(next(numbers))
+            return torch.from_file(str(file), shared=True, size=prod(shape)).reshape(shape)
+
+        yield room
+
+
 def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
+    """What `write_tensors` wrote, mapped: read from the file when it is asked for."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

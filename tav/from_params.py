@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.loaded_base import identity_of, loaded
-from tav.params import BY_VIDEO_MODEL, Attention, Compute, Edit, Invert, Params, Window, told
+from tav.params import BY_VIDEO_MODEL, Attention, Compute, Edit, Invert, Lora, Params, Window, told
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-    from tav.model.ddim import AfterStep, OnStep, Schedule, Trajectory
+    from tav.model.ddim import AfterStep, OnStep, Room, Trajectory
     from tav.model.denoiser import Attachment, Denoiser
     from tav.model.prompts import Prompts
     from tav.model.reference import Reference
@@ -23,25 +23,29 @@ if TYPE_CHECKING:
     from tav.params.sections import Precision
 
 
-def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0) -> Any:
+def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0, loras: Sequence[Lora] = ()) -> Any:
     """A diffusers pipeline with an inflated UNet. Raises UserError.
 
     Args:
         params: its `base` and `compute` count.
         tuned: weights to load into the UNet. None: it is as inflated.
         seed: of the inflated UNet's new weights.
+        loras: an edit's own, on top of what was tuned.
     """
     from tav.model.inflation import inflate
     from tav.model.options import apply
     from tav.model.tuned_weights import load_tuned_weights
+    from tav.steps_from_params import add, added_to_tuned
 
     compute = params.compute
-    pipe, dtype = _open(params)
+    pipe, dtype = _open(params, loras)
     with told():
         if tuned is None:
             inflate(pipe.unet, seed=seed)
         else:
+            added = added_to_tuned(pipe.unet, params.base, dtype) if loras else {}
             load_tuned_weights(pipe.unet, tuned, base=identity_of(params.base))
+            add(pipe.unet, added)
         apply(
             pipe.unet,
             dtype,
@@ -69,14 +73,15 @@ def open_baseline(params: Params, key: str) -> Any:
         return load_video_model(settings.method, model.place, revision=model.revision, dtype=dtype, device=device)
 
 
-def _open(params: Params) -> "tuple[Any, torch.dtype]":
-    """The pipeline as it is loaded, and the dtype that its UNet runs in."""
+def _open(params: Params, loras: Sequence[Lora] = ()) -> "tuple[Any, torch.dtype]":
+    """The pipeline as it is loaded, with LoRAs beside the base's own, and the dtype that its UNet runs in."""
     from tav.model.device import best_device
 
     with told():
         device = best_device()
         dtype = dtype_of(params.compute, device)
-        return loaded(params.base, dtype, device), dtype
+        base = params.base.model_copy(update={"loras": (*params.base.loras, *loras)}) if loras else params.base
+        return loaded(base, dtype, device), dtype
 
 
 def edit_by_baseline(
@@ -161,7 +166,13 @@ def tuning_settings(
 
 
 def invert_video(
-    pipe: Any, settings: Invert, latents: "Tensor", source: "Prompts", *, on_step: "OnStep | None" = None
+    pipe: Any,
+    settings: Invert,
+    latents: "Tensor",
+    source: "Prompts",
+    *,
+    room: "Room | None" = None,
+    on_step: "OnStep | None" = None,
 ) -> "Trajectory":
     """A video's latents at every noise level, as the settings ask for them.
 
@@ -170,6 +181,7 @@ def invert_video(
         settings: of the inversion.
         latents: of the video, f c h w.
         source: the inversion's prompt.
+        room: where the trajectory is kept. None: in memory.
         on_step: see OnStep.
     """
     from tav.model.ddim import Schedule, ddim_invert
@@ -178,9 +190,10 @@ def invert_video(
 
     denoise = in_windows(prompted(Network(pipe.unet), source), settings.window)
     schedule = Schedule.of(pipe.scheduler, settings.num_inference_steps)
+    kept = {} if room is None else {"room": room}
     if settings.method == "edit_friendly":
-        return edit_friendly_invert(denoise, schedule, latents, seed=settings.seed, on_step=on_step)
-    return ddim_invert(denoise, schedule, latents, refine=settings.refine, on_step=on_step)
+        return edit_friendly_invert(denoise, schedule, latents, seed=settings.seed, on_step=on_step, **kept)
+    return ddim_invert(denoise, schedule, latents, refine=settings.refine, on_step=on_step, **kept)
 
 
 class Said(NamedTuple):
@@ -232,14 +245,14 @@ def sample_edit(
     Raises:
         ValueError: words of `attention` that are not in the prompts.
     """
-    from tav.model.ddim import Schedule, ddim_sample, first_step
+    from tav.model.ddim import ddim_sample
     from tav.model.denoiser import Network, guided
     from tav.model.first_frame import first_frame_path, hold_first_frame, with_first_frame
     from tav.model.masks import in_turn, source_outside
     from tav.model.source_branch import SourceBranch
+    from tav.steps_from_params import start_of, take_of
 
-    schedule = Schedule.of(pipe.scheduler, inverted.steps).from_step(first_step(settings.strength, inverted.steps))
-    latents, noises = _start_of(settings, inverted, schedule)
+    schedule, inverted, latents, noises = start_of(settings, pipe.scheduler, inverted)
     network, after = Network(pipe.unet, attachments), []
     with ExitStack() as stack:
         if reference is not None:
@@ -260,18 +273,14 @@ def sample_edit(
             after.append(hold_first_frame(path))
         start_at, then = latents.to(pipe.device), in_turn(after)
         return ddim_sample(
-            in_windows(denoise, settings.window), schedule, start_at, noises=noises, after_step=then, on_step=on_step
+            in_windows(denoise, settings.window),
+            schedule,
+            start_at,
+            noises=noises,
+            take=take_of(settings, schedule, pipe.scheduler),
+            after_step=then,
+            on_step=on_step,
         )
-
-
-def _start_of(asked: Edit, inverted: "Trajectory", schedule: "Schedule") -> "tuple[Tensor, Tensor | None]":
-    """What an edit is sampled from: latents, and the noise maps of an inversion that has them."""
-    from tav.model.ddim import start_from_noise
-
-    if asked.start_from == "inversion":
-        return inverted.at(len(schedule)), inverted.noises
-    pure = len(schedule) == inverted.steps
-    return start_from_noise(inverted.at(0), schedule, pure=pure, seed=asked.seed), None
 
 
 @contextmanager

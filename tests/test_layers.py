@@ -113,6 +113,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "flows.dag",
         "flows.ends",
         "flows.process",
+        "flows.repro",
         "tav.commands",
         "tav.stages",
         "tav.video",
@@ -161,7 +162,8 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
     "tav.controls_from_params": {"tav.model", "tav.params"},
     "tav.budget": {"tav.budget", "tav.from_params", "tav.loaded_base", "tav.model", "tav.params"},
     "tav.loaded_base": {"tav.hashes", "tav.model", "tav.params"},
-    "tav.from_params": {"tav.loaded_base", "tav.model", "tav.params"},
+    "tav.from_params": {"tav.steps_from_params", "tav.loaded_base", "tav.model", "tav.params"},
+    "tav.steps_from_params": {"tav.loaded_base", "tav.model", "tav.params"},
     "tav.model": {"tav.model"},
     "tav.measuring": {
         "tav.measuring",

@@ -128,6 +128,35 @@ def test_two_rates_are_refused(data: dict[str, Any]) -> None:
     assert "set one to null" in error_of(data)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"steps": 11}, "steps (11) of 10 noise levels (invert.num_inference_steps 20, strength 0.5): set at most 10"),
+        ({"scheduler": "lcm"}, "scheduler lcm is for few steps: set steps to 4, or to what its LoRA is for"),
+        ({"scheduler": "tcd", "steps": 4, "attention": {}}, "set scheduler to ddim, or to tcd with eta 0"),
+        ({"method": "per-frame-ddim", "steps": 4}, "method per-frame-ddim takes no steps: those are tune-a-video's"),
+        ({"method": "plug-and-play", "scheduler": "lcm", "steps": 4}, "(method plug-and-play) is on another path"),
+    ],
+)
+def test_few_steps_that_do_not_fit_are_refused(data: dict[str, Any], given: dict[str, Any], said: str) -> None:
+    data["edit"]["strength"], data["invert"]["num_inference_steps"] = 0.5, 20
+    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog"} | given
+    assert said in error_of(data)
+
+
+def test_few_steps_and_the_inversion(data: dict[str, Any]) -> None:
+    data["invert"] |= {"method": "edit_friendly", "num_inference_steps": 20}
+    data["edit"]["strength"] = 1.0
+    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog", "steps": 4}
+    assert "invert.method edit_friendly has noise for each of its steps" in error_of(data)
+    data["edits"]["cat--dog"]["from"] = "noise"
+    assert check(data).edit_of("cat--dog").steps == 4
+    data["invert"]["method"] = "ddim"
+    data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog", "steps": 4, "scheduler": "tcd", "attention": {}}
+    data["edits"]["cat--dog"]["eta"] = 0.0
+    assert check(data).edit_of("cat--dog").scheduler == "tcd"
+
+
 def test_where_an_edit_may_change_something(data: dict[str, Any]) -> None:
     """Of the section, or of the edit's own, which takes the other's place as a whole."""
     data["edit"]["mask"] = {"words": ["cat"], "grow": 3}

@@ -16,6 +16,10 @@ from tav.model.pretrained import ddim_scheduler
 
 OnStep = Callable[[int, int], None]
 """Called after each step with the number of steps done and of all."""
+TakeStep = Callable[[Tensor, Tensor, DiffusionStep], Tensor]
+"""From latents (b f) c h w, the prediction for them and the step, to the latents after it."""
+Room = Callable[..., Tensor]
+"""Makes an empty float32 tensor of a shape, for what is kept: in memory, as torch.empty, or on disk."""
 AfterStep = Callable[[Tensor, DiffusionStep], Tensor]
 """Called with the latents after sampling's step, and gives those that sampling goes on with."""
 
@@ -56,7 +60,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A video's latents on their way from clean to noise, as inversion found them. In the computer's memory."""
+    """A video's latents on their way from clean to noise, as inversion found them. In memory, or on disk."""
 
     latents: Tensor
     """float32, (n + 1) (b f) c h w: the clean ones, then those after each of the inversion's n steps."""
@@ -104,7 +108,13 @@ def add_noise(clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
 
 @torch.no_grad()
 def ddim_invert(
-    denoise: Denoiser, schedule: Schedule, latents: Tensor, *, refine: int = 0, on_step: OnStep | None = None
+    denoise: Denoiser,
+    schedule: Schedule,
+    latents: Tensor,
+    *,
+    refine: int = 0,
+    room: Room = torch.empty,
+    on_step: OnStep | None = None,
 ) -> Trajectory:
     """Latents of a video to latents that sampling leads back to it (paper, section 4.2).
 
@@ -117,13 +127,14 @@ def ddim_invert(
         schedule: of this and of the sampling that follows.
         latents: (b f) c h w, scaled.
         refine: how often a step asks again.
+        room: where the trajectory is kept.
         on_step: see OnStep.
 
     Raises:
         FloatingPointError: they are not finite.
     """
     reached = latents.float()
-    passed = torch.empty(len(schedule) + 1, *latents.shape)
+    passed = room(len(schedule) + 1, *latents.shape)
     passed[0] = reached
     for index in reversed(range(len(schedule))):
         step = DiffusionStep(schedule.timesteps[index], index, len(schedule))
@@ -147,6 +158,7 @@ def ddim_sample(
     latents: Tensor,
     *,
     noises: Tensor | None = None,
+    take: TakeStep | None = None,
     after_step: AfterStep | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -156,7 +168,8 @@ def ddim_sample(
         denoise: guided, as a rule.
         schedule: the steps to take, all of them.
         latents: (b f) c h w, at the noise of its first step.
-        noises: of the Trajectory that the latents are from.
+        noises: of the Trajectory that the latents are from. For DDIM's steps.
+        take: how a step is taken (few_steps.py). None: as DDIM does.
         after_step: see AfterStep.
         on_step: see OnStep.
 
@@ -168,8 +181,11 @@ def ddim_sample(
         step = DiffusionStep(timestep, index, len(schedule))
         prediction = denoise(latents, step)
         alpha, cleaner = schedule.alphas[index], schedule.alphas[index + 1]
-        noise = None if noises is None else noises[step.steps_left - 1].to(latents.device)
-        latents = ddim_step(latents, prediction, alpha, cleaner, schedule.prediction_type, noise)
+        if take is not None:
+            latents = take(latents, prediction, step)
+        else:
+            noise = None if noises is None else noises[step.steps_left - 1].to(latents.device)
+            latents = ddim_step(latents, prediction, alpha, cleaner, schedule.prediction_type, noise)
         if after_step is not None:
             latents = after_step(latents, step)
         if on_step is not None:

@@ -3,13 +3,19 @@
 import torch
 from torch import Tensor
 
-from tav.model.ddim import OnStep, Schedule, Trajectory, add_noise, check_finite, ddim_step, ddpm_sigma
+from tav.model.ddim import OnStep, Room, Schedule, Trajectory, add_noise, check_finite, ddim_step, ddpm_sigma
 from tav.model.denoiser import Denoiser, DiffusionStep
 
 
 @torch.no_grad()
 def edit_friendly_invert(
-    denoise: Denoiser, schedule: Schedule, latents: Tensor, *, seed: int, on_step: OnStep | None = None
+    denoise: Denoiser,
+    schedule: Schedule,
+    latents: Tensor,
+    *,
+    seed: int,
+    room: Room = torch.empty,
+    on_step: OnStep | None = None,
 ) -> Trajectory:
     """Latents at each noise level, each with a noise of its own, and what DDPM must add to pass from one to the next.
 
@@ -22,6 +28,7 @@ def edit_friendly_invert(
         schedule: of this and of the sampling that follows.
         latents: (b f) c h w, scaled.
         seed: of the noises that the latents are mixed with.
+        room: where the trajectory is kept.
         on_step: see OnStep.
 
     Raises:
@@ -29,7 +36,7 @@ def edit_friendly_invert(
     """
     generator = torch.Generator().manual_seed(seed)
     clean = wanted = latents.float()
-    passed, noises = torch.empty(len(schedule) + 1, *clean.shape), torch.empty(len(schedule), *clean.shape)
+    passed, noises = room(len(schedule) + 1, *clean.shape), room(len(schedule), *clean.shape)
     passed[0] = clean
     for index in reversed(range(len(schedule))):
         fresh = torch.randn(latents.shape, generator=generator).to(latents.device)

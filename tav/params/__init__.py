@@ -29,6 +29,7 @@ from tav.params.sections import Evaluate as Evaluate
 from tav.params.sections import Extract as Extract
 from tav.params.sections import Fit as Fit
 from tav.params.sections import Invert as Invert
+from tav.params.sections import Lora as Lora
 from tav.params.sections import Model as Model
 from tav.params.sections import Reader as Reader
 from tav.params.sections import Section as Section

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tav.params.sections import File, Model, Section, Text, Window, Words
+from tav.params.sections import File, Lora, Model, Section, Text, Window, Words
 from tav.params.where import Attention, Mask, Share
 
 Kind = Literal["canny", "lineart", "scribble", "luma", "tile", "blur", "depth", "pose"]
@@ -23,6 +23,8 @@ Method = Literal[
     "wan-vace",
     "wan-flow-edit",
 ]
+ON_NETWORK = ("controls", "reference", "mask", "scheduler", "steps", "loras")
+"""What also plug-and-play takes."""
 ON_TUNED = ("tune-a-video", "plug-and-play")
 """The methods that use what was tuned and inverted."""
 BY_VIDEO_MODEL = ("cogvideox", "wan", "wan-vace", "wan-flow-edit")
@@ -123,6 +125,14 @@ class Edit(Section):
     """inversion: the video's inverted latents. noise: pure noise, below strength 1 added to the video (SDEdit)."""
     output_size: Literal["source", "model"] = "source"
     """Of the edited video: the source's width and height, or the model's."""
+    scheduler: Literal["ddim", "lcm", "tcd"] = "ddim"
+    """ddim: as the inversion. lcm, tcd: with `loras` that were distilled for it (LCM-LoRA; TCD, Hyper-SD), in few steps."""  # noqa: E501
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """So many of the inversion's noise levels below `strength`, evenly. null: all of them."""
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Of tcd: the share of noise that each step draws afresh. 0: none."""
+    loras: tuple[Lora, ...] = Field(default=(), strict=False)
+    """LoRAs on top of the tuned weights for the edit alone: those that make few steps do."""
     window: Window | None = None
     """null: all frames at once. See also `invert.window`."""
     controls: tuple[Control, ...] = Field(default=(), strict=False)
@@ -146,8 +156,22 @@ class Edit(Section):
 
     @model_validator(mode="after")
     def _baselines_are_plain(self) -> Self:
-        parts = {name: getattr(self, name) for name in ("controls", "first_frame", "reference", "mask", "attention")}
-        known = {"tune-a-video": set(parts), "plug-and-play": {"controls", "reference", "mask"}}.get(self.method, set())
+        parts = {name: getattr(self, name) for name in ("first_frame", "attention", *ON_NETWORK)}
+        parts["scheduler"] = self.scheduler != "ddim"
+        known = {"tune-a-video": set(parts), "plug-and-play": set(ON_NETWORK)}.get(self.method, set())
         if given := [name for name, part in parts.items() if part and name not in known]:
             raise ValueError(f"method {self.method} takes no {', '.join(given)}: those are tune-a-video's")
+        return self
+
+    @model_validator(mode="after")
+    def _few_steps_fit(self) -> Self:
+        fresh = self.scheduler == "lcm" or (self.scheduler == "tcd" and self.eta > 0)
+        beside = "attention" if self.attention else "method plug-and-play" if self.method == "plug-and-play" else ""
+        if fresh and beside:
+            raise ValueError(
+                f"scheduler {self.scheduler} draws fresh noise, so the source beside it ({beside}) is on another path: "
+                "set scheduler to ddim, or to tcd with eta 0"
+            )
+        if self.scheduler != "ddim" and self.steps is None:
+            raise ValueError(f"scheduler {self.scheduler} is for few steps: set steps to 4, or to what its LoRA is for")
         return self

@@ -1,5 +1,6 @@
 """The whole of params.yaml: the videos, the edits, and what each has of its own over the sections."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -7,7 +8,20 @@ from pydantic import Field
 from tav.complaints import UserError, nearest, quoted
 from tav.params.editing import BY_VIDEO_MODEL, Condition, Edit
 from tav.params.keys import Key
-from tav.params.sections import Base, Caption, Compute, Evaluate, Extract, Invert, Model, Section, Text, Tune, Words
+from tav.params.sections import (
+    Base,
+    Caption,
+    Compute,
+    Evaluate,
+    Extract,
+    Invert,
+    Lora,
+    Model,
+    Section,
+    Text,
+    Tune,
+    Words,
+)
 
 V = TypeVar("V")
 S = TypeVar("S", bound=Section)
@@ -47,6 +61,10 @@ class VideoEdit(Section):
     strength: float | None = None
     start_from: str | None = Field(default=None, alias="from")
     output_size: str | None = None
+    scheduler: str | None = None
+    steps: int | None = None
+    eta: float | None = None
+    loras: list[Any] | None = None
     window: dict[str, Any] | None = None
     controls: list[Any] | None = None
     first_frame: str | None = None
@@ -81,10 +99,10 @@ class Params(Section):
         """The places that each model is read from, by its name in artifacts/models; none of one that is not set."""
         base, maps = self.base, self.condition
         edits = [self.edit, *map(self.edit_of, self.edits)]
-        beside = [control.model for section in edits for control in section.controls]
+        beside = [part for edit in edits for part in (*(control.model for control in edit.controls), *edit.loras)]
         videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
         references = [section.reference for section in edits if section.reference]
-        models: dict[str, list[Model | None]] = {
+        models: dict[str, Sequence[Model | Lora | None]] = {
             "blip2": [self.caption.model],
             "clip": [self.evaluate.clip],
             "condition": [maps.depth, maps.pose, maps.person],

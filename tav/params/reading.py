@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tav.complaints import UserError, complaints, dotted, listed, nearest, one_line, quoted
-from tav.params.editing import Edit
+from tav.params.editing import ON_TUNED, Edit
 from tav.params.keys import is_key
 from tav.params.project import NOT_OF_SECTION, Params, merged
-from tav.params.sections import Extract, Section, Tune
+from tav.params.sections import Extract, Invert, Section, Tune
 
 
 @contextmanager
@@ -100,7 +100,23 @@ def _clashes(params: Params) -> list[str]:
         beside = "attention" if edit.attention else "method plug-and-play" if edit.method == "plug-and-play" else ""
         if beside and merging:
             said.append(f"{place} has {beside}: set compute.token_merging ({merging}) to 0.0")
+        said += [f"{place}: {reason}" for reason in [_too_few_levels(edit, params.invert)] if reason]
     return said
+
+
+def _too_few_levels(edit: Edit, invert: Invert) -> str:
+    """Why an edit in few steps does not go with the inversion. "": it does."""
+    if edit.method not in ON_TUNED or (edit.steps is None and edit.scheduler == "ddim"):
+        return ""
+    if invert.method != "ddim" and edit.start_from == "inversion":
+        return f"invert.method {invert.method} has noise for each of its steps: leave edit.steps out, or set it to ddim"
+    levels = max(1, int(invert.num_inference_steps * edit.strength + 1e-6))
+    if (edit.steps or 1) > levels:
+        return (
+            f"steps ({edit.steps}) of {levels} noise levels (invert.num_inference_steps "
+            f"{invert.num_inference_steps}, strength {edit.strength}): set at most {levels}"
+        )
+    return ""
 
 
 def _tables(data: dict[str, Any], part: str) -> dict[str, dict[str, Any]]:

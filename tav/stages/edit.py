@@ -41,7 +41,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     if params.compute.compile and looks_inside(settings):
         print(f"edit@{key}: not compiled, since the network is looked into", flush=True)
         params = params.model_copy(update={"compute": params.compute.model_copy(update={"compile": False})})
-    pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"))
+    pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"), loras=settings.loras)
     size, trajectory = Size(*source_frames.shape[1:3]), Trajectory(**inverted)
     networks = open_controls(settings, pipe)
     work = edit_work(params, key, len(source_frames), size, networks, reference_shapes(settings, pipe))

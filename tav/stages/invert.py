@@ -2,7 +2,7 @@
 
 import time
 
-from tav.artifacts import artifact, read_frames, read_json, write_json, write_tensors
+from tav.artifacts import artifact, read_frames, read_json, room_on_disk, write_json, write_tensors
 from tav.model.size import Size
 from tav.params import Params
 from tav.stages import OnProgress, Progress
@@ -26,28 +26,35 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     prompt = caption if settings.prompt is None else settings.prompt
     (source,) = encode_prompts(pipe, [prompt], Size(*frames.shape[1:3]))
     latents = encode_moments(pipe.vae, frames).mean
-    inverted = invert_video(
-        pipe, settings, latents, source, on_step=lambda done, total: on_progress(Progress(done, 2 * total))
-    )
-    denoise = in_windows(prompted(Network(pipe.unet), source), settings.window)
-    schedule = Schedule.of(pipe.scheduler, inverted.steps)
-    late = schedule.from_step(len(schedule) // 2)  # as an edit of strength 0.5 starts
-    from_half = ddim_sample(denoise, late, inverted.at(len(late)).to(pipe.device), noises=inverted.noises)
-    from_noise = ddim_sample(
-        denoise,
-        schedule,
-        inverted.at(len(schedule)).to(pipe.device),
-        noises=inverted.noises,
-        on_step=lambda done, total: on_progress(Progress(total + done, 2 * total)),
-    )
-    write_tensors(artifact("invert", key, "latents.safetensors"), inverted.tensors(), {"prompt": prompt})
+    with room_on_disk(artifact("invert", key)) as room:
+        inverted = invert_video(
+            pipe,
+            settings,
+            latents,
+            source,
+            room=room,
+            on_step=lambda done, total: on_progress(Progress(done, 2 * total)),
+        )
+        denoise = in_windows(prompted(Network(pipe.unet), source), settings.window)
+        schedule = Schedule.of(pipe.scheduler, inverted.steps)
+        late = schedule.from_step(len(schedule) // 2)  # as an edit of strength 0.5 starts
+        from_half = ddim_sample(denoise, late, inverted.at(len(late)).to(pipe.device), noises=inverted.noises)
+        from_noise = ddim_sample(
+            denoise,
+            schedule,
+            inverted.at(len(schedule)).to(pipe.device),
+            noises=inverted.noises,
+            on_step=lambda done, total: on_progress(Progress(total + done, 2 * total)),
+        )
+        spread = inverted.latents[-1].std().item()
+        write_tensors(artifact("invert", key, "latents.safetensors"), inverted.tensors(), {"prompt": prompt})
     write_json(
         artifact("invert", key, "inversion.json"),
         {
             "psnr": psnr(decode(pipe.vae, from_noise), frames),
             "psnr_from_half": psnr(decode(pipe.vae, from_half), frames),
             "vae_psnr": psnr(decode(pipe.vae, latents), frames),
-            "latents_std": inverted.latents[-1].std().item(),
+            "latents_std": spread,
             "seconds": round(time.monotonic() - began, 2),
         },
     )

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from tav.artifacts import read_tensors, room_on_disk, write_tensors
 from tav.model.ddim import Schedule, ddim_invert, ddim_sample
 from tav.model.denoiser import DiffusionStep, Network, guided, prompted
+from tav.model.edit_friendly import edit_friendly_invert
 from tav.model.prompts import encode_prompts
 from tav.model.windows import pyramid, windowed, windows_of
 
@@ -54,6 +56,21 @@ def test_predictions_are_averaged_by_weight():
     assert done == [(1, 3), (2, 3), (3, 3)]
     naive = [10, 10, (10 + 100) / 2, 100, (100 + 1000) / 2, 1000, 1000]  # weights 1 2 1 of each
     assert prediction[:, 1, 2, 3].tolist() == pytest.approx(naive)
+
+
+def test_a_trajectory_on_disk_is_the_one_in_memory(pipe, moments, prompt_embeds, tmp_path):
+    denoise, schedule = prompted(Network(pipe.unet), prompt_embeds), Schedule.of(pipe.scheduler, 3)
+    expected = ddim_invert(denoise, schedule, moments.mean)
+    with room_on_disk(tmp_path / "made") as room:
+        inverted = ddim_invert(denoise, schedule, moments.mean, room=room)
+        (file,) = (tmp_path / "made").glob(".tmp-tensors.*/*")
+        assert file.read_bytes() == expected.latents.numpy().tobytes()
+        write_tensors(tmp_path / "latents.safetensors", inverted.tensors())
+    assert list((tmp_path / "made").iterdir()) == []
+    assert torch.equal(read_tensors(tmp_path / "latents.safetensors")["latents"], expected.latents)
+    with room_on_disk(tmp_path / "made") as room:
+        friendly = edit_friendly_invert(denoise, schedule, moments.mean, seed=1, room=room).noises
+        assert torch.equal(friendly, edit_friendly_invert(denoise, schedule, moments.mean, seed=1).noises)
 
 
 def test_one_window_is_none_bit_for_bit(pipe, moments, prompt_embeds):

@@ -14,10 +14,11 @@ from tiny import tiny_stable_diffusion
 from tiny_bases import LORA, tiny_lora, tiny_sdxl, tiny_single_file, tiny_stable_diffusion_2
 
 from tav.artifacts import read_frames
+from tav.from_params import open_base
 from tav.model.inflation import set_num_frames
 from tav.model.pretrained import load_pipeline
 from tav.model.tuned_weights import load_tuned_weights
-from tav.params import check
+from tav.params import Lora, check, read_yaml
 from tav.stages import caption, edit, extract, invert, tune
 
 SCALE = 0.5
@@ -55,7 +56,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         params = check(data)
         for stage, key in [(extract, "cat"), (caption, "cat"), (tune, "cat"), (invert, "cat"), (edit, "cat--dog")]:
             stage.run(params, key, ignore)
-        yield {"folder": folder, "lora": added}
+        yield {"folder": folder, "lora": added, "base": data["base"]}
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +131,16 @@ def test_inversion_is_along_the_model(made: dict[str, Any], reference: Any) -> N
         clean = (latents[0] - (1 - level).sqrt() * output) / level.sqrt()
     expected = alphas[last].sqrt() * clean + (1 - alphas[last]).sqrt() * noise
     torch.testing.assert_close(latents[1], expected, rtol=0, atol=1e-4)
+
+
+def test_a_lora_of_the_edit_lies_on_top_of_what_was_tuned(made: dict[str, Any], tmp_path: Path) -> None:
+    """Also on a layer that tuning replaces, as a query is."""
+    data = read_yaml(Path("params.yaml"))
+    data["base"] |= made["base"]
+    params, weights = check(data), Path("artifacts/tune/cat/weights.safetensors")
+    tuned = open_base(params, tuned=weights).unet.state_dict()
+    lora = Lora(source=str(params.base.loras[0].source), scale=2.0)
+    edited = open_base(params, tuned=weights, loras=[lora]).unet.state_dict()
+    assert LORA.endswith("to_q")
+    torch.testing.assert_close(edited.pop(f"{LORA}.weight"), tuned.pop(f"{LORA}.weight") + 2 * made["lora"])
+    assert all(torch.equal(tensor, tuned[name]) for name, tensor in edited.items())

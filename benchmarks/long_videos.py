@@ -1,0 +1,136 @@
+"""A network tuned on 8 frames edits longer videos, at once and in windows: what is right, moves, and keeps its hue.
+
+    python benchmarks/long_videos.py [--videos 2] [--frames 8 16 32 64 240] [--json FILE]
+
+The seeded videos of edit_quality.py, each tuned once on 8 frames of its path, and the same path in more frames, with
+params.yaml's settings: an edit of the object and one of the colour. Windows have 24 frames, of which 8 overlap, in the
+inversion and in the edits. Seams are where a window begins or ends: there the hue's step to the next frame is told by
+itself. Memory is what the process holds of its own at most (RssAnon) beyond what it held before, without what is mapped
+from files; time is seconds of CPU.
+"""
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edit_quality import JUDGE, VARIANTS, Figures, circular_spread, figures_of, make_videos, prepare
+
+from emoji_world.judge import Judge, Reading, load_judge, read
+from emoji_world.render import render_video
+from emoji_world.world import PATHS, caption, move
+from tav import params as parameters
+from tav.artifacts import room_on_disk
+from tav.from_params import invert_video, sample_edit
+from tav.model.latents import decode, encode_moments
+from tav.model.prompts import encode_prompts
+from tav.model.windows import windows_of
+from tav.params import Window
+
+WINDOW = Window(frames=24, overlap=8)
+EDITS = ("object", "colour")
+
+
+def of_video(settings: parameters.Params, judge: Judge, number: int, frames: list[int]) -> Iterator[dict[str, Any]]:
+    """Figures of each edit of each length, at once and in windows."""
+    short, asked = make_videos(number + 1)[number]
+    whole = replace(asked["background"], background=short[0].background)  # the scene before it was moved
+    pipe, _ = prepare(VARIANTS[0], settings, short)
+    texts = [caption(asked[kind]) for kind in EDITS]
+    source, negative, *targets = encode_prompts(pipe, [caption(short[0]), settings.edit.negative_prompt, *texts])
+    for length in frames:
+        scenes = move(whole, PATHS[number % len(PATHS)], length)
+        latents = encode_moments(pipe.vae, render_video(scenes)).mean
+        for window in [None, WINDOW] if length > WINDOW.frames else [None]:
+            facts = {"video": number, "frames": length, "windows": window is not None}
+            invert = settings.invert.model_copy(update={"window": window})
+            how = settings.edit.model_copy(update={"window": window})
+            with tempfile.TemporaryDirectory() as folder, room_on_disk(Path(folder)) as room:
+                with measured(facts, "inversion"):
+                    inverted = invert_video(pipe, invert, latents, source, room=room)
+                for kind, target in zip(EDITS, targets, strict=True):
+                    with measured(facts, "edit"):
+                        edited = sample_edit(pipe, how, inverted, target, negative)
+                    seen = read(judge, decode(pipe.vae, edited))
+                    yield facts | {"kind": kind} | figures_of(kind, asked[kind], scenes, seen) | hues_of(seen)
+
+
+def hues_of(seen: Reading) -> Figures:
+    """The spread of the hue over the video, and its mean step from frame to frame: at seams, and elsewhere."""
+    hues = np.asarray(seen.hues)
+    steps = np.abs((np.diff(hues) + 180) % 360 - 180)
+    windows = windows_of(len(hues), WINDOW.frames, WINDOW.overlap)
+    seams = {window.start - 1 for window in windows[1:]} | {window.stop - 1 for window in windows[:-1]}
+    at = np.isin(np.arange(len(steps)), list(seams))
+    return {
+        "hue spread": circular_spread(hues),
+        "hue step": float(steps[~at].mean()),
+        "hue step at seams": float(steps[at].mean()) if at.any() else float("nan"),
+    }
+
+
+@contextmanager
+def measured(facts: dict[str, Any], name: str) -> Iterator[None]:
+    """Put the seconds of CPU and the memory of a block into `facts`."""
+    before = peak = _own_memory()
+    over = threading.Event()
+
+    def look() -> None:
+        nonlocal peak
+        while not over.wait(0.02):
+            peak = max(peak, _own_memory())
+
+    thread, began = threading.Thread(target=look), time.process_time()
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    facts[f"{name}, s"], facts[f"{name}, MB"] = time.process_time() - began, (peak - before) / 1e6
+
+
+def _own_memory() -> int:
+    """Bytes that the process holds of its own, without what is mapped from files."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1])
+
+
+def table_of(rows: list[dict[str, Any]]) -> dict[str, Figures]:
+    """Means over videos and edits."""
+    table = {}
+    for length, windows in dict.fromkeys((row["frames"], row["windows"]) for row in rows):
+        alike = [row for row in rows if (row["frames"], row["windows"]) == (length, windows)]
+        names = [name for name in alike[0] if name not in ("video", "frames", "windows", "kind")]
+        means = {name: float(np.mean([row[name] for row in alike if name in row])) for name in names}
+        table[f"{length} frames, {'windows' if windows else 'at once'}"] = means | {"edits": len(alike)}
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=2)
+    parser.add_argument("--frames", type=int, nargs="*", default=[8, 16, 32, 64, 240])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    settings, judge, rows = parameters.load(asked.params), load_judge(JUDGE), []
+    for number in range(asked.videos):
+        for row in of_video(settings, judge, number, asked.frames):
+            rows.append(row)
+            print(f"video {number}: {row['frames']} frames, {row['kind']}", flush=True)
+            if asked.json:
+                asked.json.write_text(json.dumps({"rows": rows, "table": table_of(rows)}, indent=2) + "\n")
+    for name, row in table_of(rows).items():
+        print(f"{name:24}", *(f"{key} {value:.2f}" for key, value in row.items()), sep="  ")
+
+
+if __name__ == "__main__":
+    main()
