@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from project import edited, ignore
+from tiny import tiny_video
 from tiny_video_models import tiny_wan
 
 from tav.params import Params, UserError, check, parse_settings
-from tav.stages import extract, invert, tune
-from tav.video import probe, text_in
+from tav.stages import caption, extract, invert, tune
+from tav.video import Span, probe, text_in
+from tav.video.sound import read_audio
 
 FOLDER = Path("artifacts/edit/cat--dog")
 
@@ -41,6 +45,27 @@ def test_writes_the_video_as_the_source_was(inverted: dict[str, Any]) -> None:
         made = parse_settings(text_in(FOLDER / name) or "")
         assert (made.prompt, made.source_prompt, made.path) == ("a dog running", "a cat running", "videos/cat.mp4")
         assert (made.tune.steps, made.others["invert"]["num_inference_steps"]) == (2, 4)
+
+
+def test_a_whole_clip_with_its_sound_is_as_long_as_before(data: dict[str, Any]) -> None:
+    """In windows, at 29.97 frames a second: all frames, the same sound at the same time."""
+    rate = Fraction(30000, 1001)
+    clip = tiny_video(Path("videos/cat.mp4"), num_frames=25, fps=rate, audio=True)
+    data["extract"] |= {"num_frames": None, "size": 16}
+    data["tune"] |= {"steps": 1, "window_frames": 4, "windows": "all"}
+    data["invert"] |= {"num_inference_steps": 2, "window": {"frames": 8, "overlap": 3}}
+    data["edit"] |= {"window": {"frames": 8, "overlap": 3}}
+    for stage in (extract, caption, tune, invert):
+        stage.run(check(data), "cat", ignore)
+    assert len(edited(data)) == 25
+    before, after = probe(clip), probe(FOLDER / "video.mp4")
+    assert (after.num_frames, after.fps, after.width, after.height) == (25, pytest.approx(float(rate)), 64, 48)
+    assert after.duration == pytest.approx(before.duration, abs=float(1 / rate))
+    span = Span(0, float(25 / rate))
+    (expected, sound_rate), (sound, _) = read_audio(clip, span), read_audio(FOLDER / "video.mp4", span)
+    assert abs(len(sound[0]) - len(expected[0])) < sound_rate / rate
+    shorter = min(len(sound[0]), len(expected[0]))
+    assert np.corrcoef(sound[0][:shorter], expected[0][:shorter])[0, 1] > 0.97
 
 
 def test_settings_are_left_out_where_nobody_wants_them(inverted: dict[str, Any]) -> None:
