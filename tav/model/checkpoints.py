@@ -46,6 +46,7 @@ class Run:
 UNSAID = {
     "self_attention": "sparse-causal",
     "temporal": True,
+    "temporal_after": "feed-forward",
     "window_frames": None,
     "windows": "one",
     "prior_weight": 0.0,

@@ -97,12 +97,41 @@ class TemporalAttention(nn.Module):
 
 
 class InflatedTransformerBlock(BasicTransformerBlock):  # type: ignore[misc]
-    """The image model's block, then temporal attention. (b f) n d in and out."""
+    """The image model's block with temporal attention, at its end as a rule. (b f) n d in and out."""
+
+    temporal_after: str = "feed-forward"
+    """One of TEMPORAL_AFTER."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        if self.temporal_after != "feed-forward":
+            return self._with_temporal_within(*args, **kwargs)
         hidden_states: Tensor = super().forward(*args, **kwargs)
+        return self._with_temporal(hidden_states)
+
+    def _with_temporal(self, hidden_states: Tensor) -> Tensor:
         temporal: Tensor = self.attn_temp(self.norm_temp(hidden_states))
         return hidden_states + temporal
+
+    def _with_temporal_within(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        *_: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The parent's forward as Stable Diffusion's blocks have it, with temporal attention behind one of the two."""
+        given = kwargs.get("cross_attention_kwargs") or {}
+        states = self.attn1(self.norm1(hidden_states), attention_mask=attention_mask, **given) + hidden_states
+        if self.temporal_after == "self-attention":
+            states = self._with_temporal(states)
+        context = {"encoder_hidden_states": encoder_hidden_states, "attention_mask": encoder_attention_mask}
+        states = self.attn2(self.norm2(states), **context, **given) + states
+        if self.temporal_after == "cross-attention":
+            states = self._with_temporal(states)
+        output: Tensor = self.ff(self.norm3(states)) + states
+        return output
 
 
 def sparse_causal_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, kernel: Kernel = sdpa) -> Tensor:
@@ -158,6 +187,25 @@ def set_self_attention(unet: nn.Module, sees: str) -> None:
 def self_attention_of(unet: nn.Module) -> str:
     """See `set_self_attention`."""
     return next((module.sees for module in unet.modules() if isinstance(module, SparseCausalAttention)), "frame")
+
+
+TEMPORAL_AFTER = ("feed-forward", "cross-attention", "self-attention")
+"""Where temporal attention may stand in a block. The first is the method's."""
+
+
+def set_temporal_after(unet: nn.Module, part: str) -> None:
+    """Say behind which part of a block temporal attention stands, in place. Raises ValueError."""
+    if part not in TEMPORAL_AFTER:
+        raise ValueError(f"temporal attention after {part!r}; expected one of {', '.join(TEMPORAL_AFTER)}")
+    for module in unet.modules():
+        if isinstance(module, InflatedTransformerBlock):
+            module.temporal_after = part
+
+
+def temporal_after_of(unet: nn.Module) -> str:
+    """See `set_temporal_after`."""
+    blocks = (module.temporal_after for module in unet.modules() if isinstance(module, InflatedTransformerBlock))
+    return next(blocks, TEMPORAL_AFTER[0])
 
 
 def inflate(unet: UNet2DConditionModel, num_frames: int = 1, *, seed: int = 0) -> UNet2DConditionModel:

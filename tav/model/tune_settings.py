@@ -35,6 +35,8 @@ class TuneSettings:
     """Leave the down blocks untrained, as the official code's reentrant checkpointing does without a word."""
     self_attention: Literal["sparse-causal", "frame", "full"] = "sparse-causal"
     """What a frame's self-attention sees. The others than the method's are for ablations."""
+    temporal_after: Literal["feed-forward", "cross-attention", "self-attention"] = "feed-forward"
+    """Where temporal attention stands in a block. feed-forward: at its end, as in the paper."""
     temporal: bool = True
     """Tune temporal attention. Left out, it adds zero, as it was made."""
     seed: int = 33

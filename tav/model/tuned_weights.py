@@ -17,7 +17,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tav.model.inflation import inflate, is_inflated, self_attention_of, set_self_attention
+from tav.model.inflation import (
+    TEMPORAL_AFTER,
+    inflate,
+    is_inflated,
+    self_attention_of,
+    set_self_attention,
+    set_temporal_after,
+    temporal_after_of,
+)
 from tav.model.pretrained import BaseIdentity
 
 TUNED = re.compile(r"\.(attn1\.to_q|attn2\.to_q|attn_temp)\.")
@@ -66,6 +74,8 @@ def save_tuned_weights(
     header = {"base_name": base.name, "base_revision": base.revision or "", "base_sha256": base.sha256}
     if (sees := self_attention_of(unet)) != "sparse-causal":
         header["self_attention"] = sees
+    if (part := temporal_after_of(unet)) != TEMPORAL_AFTER[0]:
+        header["temporal_after"] = part
     write_safetensors(tensors, path, {**(metadata or {}), **header, "format": "pt", "kind": "tuned_weights"})
 
 
@@ -90,6 +100,7 @@ def load_tuned_weights(unet: UNet2DConditionModel, path: Path, *, base: BaseIden
     if not is_inflated(unet):
         inflate(unet)
     set_self_attention(unet, header.get("self_attention", "sparse-causal"))
+    set_temporal_after(unet, header.get("temporal_after", TEMPORAL_AFTER[0]))
     put_tensors(saved_tensors(unet), tensors, path)
 
 

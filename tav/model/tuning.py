@@ -20,7 +20,7 @@ from torch.nn import functional
 from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
 from tav.model.denoiser import predict_noise
-from tav.model.inflation import is_inflated, set_self_attention
+from tav.model.inflation import is_inflated, set_self_attention, set_temporal_after
 from tav.model.latents import Moments, sample_latents
 from tav.model.master_weights import keep_masters
 from tav.model.options import mark_of
@@ -120,6 +120,7 @@ def trainable_parameters(unet: Any, settings: TuneSettings) -> dict[str, nn.Para
         and (settings.temporal or not TEMPORAL.search(name))
     }
     set_self_attention(unet, settings.self_attention)
+    set_temporal_after(unet, settings.temporal_after)
     keep_masters(unet, parameters.keys(), DTYPES[settings.precision])
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()  # diffusers' own is non-reentrant

@@ -198,6 +198,9 @@ class Tune(Section):
 
     self_attention: Literal["sparse-causal", "frame", "full"] = TuneSettings.self_attention
     """For ablations: which frames a frame's self-attention sees. frame: itself; full: all, at many times the cost."""
+    temporal_after: Literal["feed-forward", "cross-attention", "self-attention"] = TuneSettings.temporal_after
+    """Where temporal attention stands in a block. feed-forward: at its end, as in the paper. What was tuned with one
+    is used with it."""
     temporal: bool = TuneSettings.temporal
     """For ablations: false tunes without temporal attention."""
 

@@ -5,7 +5,14 @@ import torch
 from safetensors import safe_open
 
 from tav.model.denoiser import predict_noise
-from tav.model.inflation import SELF_ATTENTION, inflate, self_attention_of, set_self_attention
+from tav.model.inflation import (
+    SELF_ATTENTION,
+    inflate,
+    self_attention_of,
+    set_self_attention,
+    set_temporal_after,
+    temporal_after_of,
+)
 from tav.model.pretrained import BaseIdentity, load_pipeline
 from tav.model.tuned_weights import load_tuned_weights, save_tuned_weights
 from tav.model.tuning import TuneSettings, tune
@@ -73,6 +80,43 @@ def test_weights_bring_along_what_they_were_tuned_with(sd_folder, moments, promp
         assert "self_attention" not in file.metadata()  # the method's own is not named: files are as they were
     load_tuned_weights(fresh, tmp_path / "default.safetensors", base=BASE)
     assert self_attention_of(fresh) == "sparse-causal"
+
+
+@pytest.mark.parametrize("part", ["self-attention", "cross-attention"])
+def test_temporal_attention_elsewhere(part, pipe, moments, prompt_embeds, tmp_path):
+    """Against the parts of each block, one by one; with its output still zero, it is the default bit for bit."""
+    unet, latents, timestep = pipe.unet, moments.mean, torch.tensor(501)
+    with torch.no_grad():
+        default = predict_noise(unet, latents, timestep, *prompt_embeds)
+        set_temporal_after(unet, part)
+        assert torch.equal(predict_noise(unet, latents, timestep, *prompt_embeds), default)
+        block = unet.mid_block.attentions[0].transformer_blocks[0]
+        for parameter in block.attn_temp.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(0))
+        states = torch.randn(3, 6, block.norm1.normalized_shape[0], generator=torch.Generator().manual_seed(1))
+        text = prompt_embeds.embeds.expand(3, -1, -1)
+        order = ["self-attention", "cross-attention"]
+        order.insert(order.index(part) + 1, "temporal")
+        parts = {
+            "self-attention": lambda x: block.attn1(block.norm1(x)),
+            "cross-attention": lambda x: block.attn2(block.norm2(x), encoder_hidden_states=text),
+            "temporal": lambda x: block.attn_temp(block.norm_temp(x)),
+            "feed-forward": lambda x: block.ff(block.norm3(x)),
+        }
+        expected = states
+        for name in [*order, "feed-forward"]:
+            expected = expected + parts[name](expected)
+        torch.testing.assert_close(block(states, encoder_hidden_states=text), expected)
+        assert not torch.allclose(predict_noise(unet, latents, timestep, *prompt_embeds), default, atol=1e-3)
+    save_tuned_weights(unet, tmp_path / "moved.safetensors", base=BASE)
+    set_temporal_after(unet, "feed-forward")
+    load_tuned_weights(unet, tmp_path / "moved.safetensors", base=BASE)
+    assert temporal_after_of(unet) == part
+
+
+def test_temporal_attention_nowhere_is_refused(pipe):
+    with pytest.raises(ValueError, match="after 'norm'; expected one of feed-forward, cross-attention, self-attention"):
+        set_temporal_after(pipe.unet, "norm")
 
 
 def test_without_temporal_attention_it_stays_zero_and_the_queries_are_tuned(pipe, moments, prompt_embeds):
