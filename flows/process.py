@@ -16,9 +16,9 @@ from flows.ends import Exit, tell
 from flows.supervisor import GRACE
 
 
-def repro(stage: str) -> list[str]:
-    """The command that makes one stage of dvc.yaml, if DVC finds it stale. `ends.tell` knows its exit codes."""
-    return [sys.executable, "-P", "-m", "flows.repro", stage]  # -P: not a flows.py of the project
+def repro(*stages: str) -> list[str]:
+    """The command that makes stages of dvc.yaml that DVC finds stale. `ends.tell` knows its exit codes."""
+    return [sys.executable, "-P", "-m", "flows.repro", *stages]  # -P: not a flows.py of the project
 
 
 def environment(threads: int, gpu: str | None = None, place: int = 0) -> dict[str, str]:

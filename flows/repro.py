@@ -1,6 +1,10 @@
-"""`python -m flows.repro STAGE`: has DVC make one stage, and tells by its exit code how that ended (flows/ends.py)."""
+"""`python -m flows.repro STAGE`: has DVC make one stage, and tells by its exit code how that ended (flows/ends.py).
+
+With more stages it makes one after the other, until one ends badly, and says so by the lines of `SAYS`.
+"""
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +12,8 @@ from flows import ends
 
 COUNTS = Path("/proc/vmstat")
 """Where Linux counts what it killed for memory, in containers too."""
+SAYS = "\x1e"
+"""Begins a line of `each`: "STAGE" before it is made, "STAGE CODE" after."""
 
 
 def main(stage: str) -> int:
@@ -24,6 +30,18 @@ def main(stage: str) -> int:
         return 130
     except Exception as error:
         return _end(ends.REFUSED, error)
+
+
+def each(stages: Sequence[str]) -> int:
+    """Make one after the other. Gives the code of the last, or of the first that ended badly."""
+    code = 0
+    for stage in stages:
+        print(f"{SAYS}{stage}", flush=True)
+        code = main(stage)
+        print(f"{SAYS}{stage} {code}", flush=True)
+        if not ends.tell(code, "").ok:
+            break
+    return code
 
 
 def kills_for_memory() -> int:
@@ -43,4 +61,4 @@ if __name__ == "__main__":
     from tav.running.ending import end_with_parent
 
     end_with_parent()
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1]) if len(sys.argv) == 2 else each(sys.argv[1:]))

@@ -22,8 +22,6 @@ class Chromium:
     """A headless Chromium, spoken to through its DevTools protocol."""
 
     def __init__(self, profile: Path):
-        from websockets.sync.client import connect
-
         self.process = subprocess.Popen(
             [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"],
             stdout=subprocess.DEVNULL,
@@ -32,11 +30,24 @@ class Chromium:
         port = self._wait(lambda: (profile / "DevToolsActivePort").read_text().split()[0])
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
             tab = next(target for target in json.load(answer) if target["type"] == "page")
-        self.socket = connect(tab["webSocketDebuggerUrl"], max_size=None)
+        self._speak_to(tab["webSocketDebuggerUrl"])
+
+    def _speak_to(self, url: str) -> None:
+        from websockets.sync.client import connect
+
+        self.url, self.socket = url, connect(url, max_size=None, max_queue=None, ping_interval=None)
         self.events: list[dict[str, Any]] = []
         self.number = 0
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+
+    def tab(self) -> "Chromium":
+        """Another tab, as another person would have it. It is closed with this one."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        other = object.__new__(Chromium)
+        other.process = self.process
+        other._speak_to(self.url.rpartition("/")[0] + f"/{target}")
+        return other
 
     def _wait(self, ask: Any, seconds: float = 60) -> Any:
         end = time.monotonic() + seconds

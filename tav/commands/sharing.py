@@ -80,6 +80,7 @@ def studio(
     host: Annotated[str, typer.Option(help="Address to listen at. 0.0.0.0: others may come, without a password.")] = (
         "127.0.0.1"
     ),
+    max_upload: Annotated[str, typer.Option(help="The largest video that the page takes.", metavar="SIZE")] = "2gb",
 ) -> None:
     """Open a page to upload a video, try edits, and see them run."""
     from tav.record.ui import check_port
@@ -87,4 +88,4 @@ def studio(
 
     load()
     check_port(port)
-    serve(host, port)
+    serve(host, port, max_upload)

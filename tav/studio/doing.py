@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.commands.add import Entry, add_video, changed
+from tav.commands.footage import look_at
 from tav.commands.like import Own
-from tav.commands.params_text import parse, read_text
+from tav.commands.params_text import parse, read_text, set_value, sole_writer, write_text
 from tav.params import Extract, Params, UserError, check, load
 from tav.params.project import merged
 
@@ -103,15 +104,32 @@ def _aside(function: Any, *given: Any) -> str:
 
 
 def add(video: str | None, upload: str | None, caption: str, prompts: list[str], own: Own) -> tuple[str, list[str]]:
-    """Add the video and its edits as `tav add` does. Gives the video's name and its edits'. Raises UserError."""
+    """Add the video and its edits as `tav add` does. Gives the video's name and its edits'. Raises UserError.
+
+    A video that is here gets what was typed besides, which tunes it anew; what was not typed stays as it is.
+    """
     if not prompts:
         raise UserError("no prompt yet: write what the edited video shall show")
     path = source(video, upload)
-    before = load()
     if video and not upload:
-        own = own | {"extract": {}, "tune": {}}  # they are set: it may be tuned already
+        _set(video, own)
+    before = load()
     add_video(path, prompts, caption.strip() or None, None if upload else video, own=own)
-    after = load()
-    added = [key for key in after.edits if key not in before.edits]
-    edits = added or [key for key, edit in after.edits.items() if edit.prompt in prompts and edit.video == video]
-    return after.edits[edits[0]].video, edits
+    after, footage = load(), look_at(path)
+    name = video if video and not upload else next(k for k, v in after.videos.items() if footage.is_same(Path(v.path)))
+    new = [key for key in after.edits if key not in before.edits]
+    had = {after.edits[key].prompt for key in new}
+    there = {key for key, edit in after.edits.items() if edit.video == name and edit.prompt in set(prompts) - had}
+    return name, [key for key in after.edits if key in there or key in new]
+
+
+def _set(video: str, own: Own) -> None:
+    """Give a video that is here settings of its own. Raises UserError."""
+    with sole_writer():
+        before = text = read_text()
+        for section in ("extract", "tune"):
+            there = parse(text)["videos"][video][section]
+            if not own[section].items() <= there.items():
+                text = set_value(text, ("videos", video, section), there | own[section])
+        if text != before:
+            write_text(text)

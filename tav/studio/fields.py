@@ -64,6 +64,9 @@ def _range(kinds: Sequence[dict[str, Any]]) -> str:
     return f"({', '.join(dict.fromkeys(said))}) " if said else ""
 
 
+PATHS = ("path", "source", "frames", "first_frame")
+"""Settings that name a file: set in params.yaml alone."""
+FREE_TEXT = ("negative_prompt", "kind", "variant")
 HUGE = 1e12
 """An end that nobody needs to know."""
 
@@ -84,7 +87,10 @@ def own_settings(fields: Sequence[Field], given: Sequence[Any]) -> dict[str, dic
     for field, text in zip(fields, given, strict=True):
         text = "" if text is None else str(text).strip()
         if text and text != field.now:
-            own[field.section][field.name] = _value(field, text)
+            value = _value(field, text)
+            if field.name not in FREE_TEXT and _has_path({field.name: value}):
+                raise UserError(f"{field.section}.{field.name}: the page takes no paths: set it in params.yaml")
+            own[field.section][field.name] = value
     return own
 
 
@@ -97,3 +103,11 @@ def _value(field: Field, text: str) -> Any:
     except (YAMLError, ValueError):
         raise UserError(f"{field.label}: {text!r} can't be read as a value") from None
     return text if field.choices and not isinstance(value, bool) else value
+
+
+def _has_path(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any((key in PATHS and isinstance(part, str)) or _has_path(part) for key, part in value.items())
+    if isinstance(value, list):
+        return any(map(_has_path, value))
+    return isinstance(value, str) and any(sign in value for sign in "/\\")

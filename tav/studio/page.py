@@ -10,11 +10,12 @@ from tav.params import UserError, load
 from tav.studio import doing
 from tav.studio.fields import AT_HAND, FRAMES, Field, fields, own_settings
 from tav.studio.job import Job, Jobs
-from tav.studio.view import frames_view, job_view, results_view
+from tav.studio.view import frames_view, job_view, results_view, stamp
 
 VIDEO_FILES = [".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv"]
 TICK = 1.0
 """Seconds between two looks at what runs."""
+TO_PROMPTS = "() => { document.querySelector('#prompts textarea').focus() }"
 
 
 def page(jobs: Jobs) -> gr.Blocks:
@@ -24,7 +25,7 @@ def page(jobs: Jobs) -> gr.Blocks:
     with gr.Blocks(title="Tune-A-Video", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
         gr.HTML("<h1>Tune-A-Video</h1><p>Learn a video's motion, then make other videos with it.</p>", elem_id="head")
         with gr.Row():
-            with gr.Column(min_width=320):
+            with gr.Column(min_width=340):
                 gr.Markdown("### 1. A video")
                 video = gr.Dropdown(list(params.videos), value=None, label="One that is here", elem_id="video")
                 upload = gr.File(label="Or a new one", file_types=VIDEO_FILES, elem_id="upload", height=110)
@@ -33,7 +34,7 @@ def page(jobs: Jobs) -> gr.Blocks:
                     boxes |= {(f.section, f.name): _box(f, f.label) for f in known if (f.section, f.name) in FRAMES[3:]}
                 look = gr.Button("Show the frames that are taken", elem_id="look")
                 strip = gr.HTML(elem_id="strip")
-            with gr.Column(min_width=320):
+            with gr.Column(min_width=340):
                 gr.Markdown("### 2. What it shows, and what it shall show")
                 caption = gr.Textbox(label="Caption", info="Empty: BLIP-2 writes it when it runs.", elem_id="caption")
                 blip = gr.Button("Let BLIP-2 write it now", elem_id="blip")
@@ -44,29 +45,21 @@ def page(jobs: Jobs) -> gr.Blocks:
                     for f in known:
                         if (f.section, f.name) not in boxes:
                             boxes[f.section, f.name] = _box(f, f"{f.section}.{f.name}")
-                with gr.Row():
-                    ask = gr.Button("What will it take?", elem_id="plan")
-                    run = gr.Button("Run", variant="primary", elem_id="run")
-                    cancel = gr.Button("Cancel", variant="stop", elem_id="cancel")
-                said = gr.HTML(elem_id="said")
+        with gr.Row():
+            ask = gr.Button("What will it take?", elem_id="plan", min_width=100)
+            run = gr.Button("Run", variant="primary", elem_id="run", min_width=100)
+            cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", min_width=100)
+        said = gr.HTML(elem_id="said")
         gr.Markdown("### 3. What runs")
-        running = gr.HTML(job_view(jobs, jobs.current), elem_id="running")
+        running = gr.HTML(job_view(jobs), elem_id="running")
         gr.Markdown("### 4. Results")
-        results = gr.HTML(results_view(list(params.videos), jobs.version), elem_id="results")
-        seen, timer = gr.State(-1), gr.Timer(TICK)
+        results = gr.HTML(results_view(list(params.videos), stamp(jobs)), elem_id="results")
+        again = gr.Button("Make another edit of it", elem_id="again", visible=False)
+        seen, mine = gr.State(""), gr.State(None)
         typed = [boxes[f.section, f.name] for f in known]
         _wire_inputs(known, typed, (video, upload, caption, strip, look, blip))
-        _wire_runs(jobs, known, typed, (video, upload, caption, prompts, ask, run, cancel, said))
-
-        def tick(version: int) -> tuple[Any, Any, Any, Any]:
-            if version == jobs.version:
-                return job_view(jobs, jobs.current), gr.skip(), gr.skip(), version
-            here = list(load().videos)  # what was made by hand shows too
-            return job_view(jobs, jobs.current), results_view(here, jobs.version), gr.Dropdown(here), jobs.version
-
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        timer.tick(tick, [seen], [running, results, video, seen], **quiet)
-        blocks.load(lambda: -1, None, [seen], **quiet)
+        _wire_runs(jobs, known, typed, (video, upload, caption, prompts, ask, run, cancel, said, mine))
+        _wire_results(jobs, blocks, (running, results, video, upload, prompts, again, seen, mine))
     return blocks
 
 
@@ -102,31 +95,55 @@ def _of(video: str | None, upload: str | None, own: dict[str, Any]) -> dict[str,
 
 
 def _wire_runs(jobs: Jobs, known: list[Field], typed: list[Any], parts: tuple[Any, ...]) -> None:
-    video, upload, caption, prompts, ask, run, cancel, said = parts
+    video, upload, caption, prompts, ask, run, cancel, said, mine = parts
 
     def plan(name: str | None, file: str | None, text: str, *given: Any) -> str:
         table = doing.plan(None if file else name, file, doing.prompts_of(text), own_settings(known, given))
         return f"<pre class='plan'>{_plain(table)}</pre>"
 
-    def start(name: str | None, file: str | None, words: str, text: str, *given: Any) -> tuple[Any, Any, Any]:
+    def start(name: str | None, file: str | None, words: str, text: str, *given: Any) -> tuple[Any, ...]:
         own = own_settings(known, given)
         key, edits = doing.add(name, file, words, doing.prompts_of(text), own)
-        jobs.add(Job(key, tuple(edits)))
+        number = jobs.add(Job(key, tuple(edits)))
         added = ", ".join(map(_plain, edits))
-        return f"<p>Added to params.yaml: <b>{added}</b></p>", gr.Dropdown(list(load().videos), value=key), None
+        return f"<p>In params.yaml: <b>{added}</b></p>", gr.Dropdown(list(load().videos), value=key), None, number
 
-    def stop() -> str:
-        job = jobs.current
-        if job is None or job.is_over:
+    def stop(number: int | None) -> str:
+        if not (job := jobs.to_cancel(number)):
             raise gr.Error("nothing runs", print_exception=False)
-        job.stop.set()
+        job.cancel()
         return f"<p>Stopping {_plain(', '.join(job.edits))}. The same edit goes on from there when it is run again.</p>"
 
     private = {"api_visibility": "private"}
     ask.click(_told(plan), [video, upload, prompts, *typed], said, concurrency_id="model", **private)
     inputs = [video, upload, caption, prompts, *typed]
-    run.click(_told(start), inputs, [said, video, upload], concurrency_id="add", concurrency_limit=1, **private)
-    cancel.click(stop, None, said, queue=False, **private)
+    run.click(_told(start), inputs, [said, video, upload, mine], concurrency_id="add", concurrency_limit=1, **private)
+    cancel.click(stop, [mine], said, queue=False, **private)
+
+
+def _wire_results(jobs: Jobs, blocks: gr.Blocks, parts: tuple[Any, ...]) -> None:
+    running, results, video, upload, prompts, again, seen, mine = parts
+
+    def tick(before: str, number: int | None) -> tuple[Any, ...]:
+        shown, now = job_view(jobs, number), stamp(jobs)
+        if before == now:
+            return shown, gr.skip(), gr.skip(), gr.skip(), now
+        try:
+            here = list(load().videos)  # what was made by hand shows too
+        except UserError:  # an editor is at it
+            return shown, gr.skip(), gr.skip(), gr.skip(), before
+        job = jobs.current
+        can = gr.Button(f"Make another edit of {job.video}" if job else "", visible=bool(job and job.state == "done"))
+        return shown, results_view(here, now, job), gr.Dropdown(here), can, now
+
+    def more() -> tuple[Any, ...]:
+        key = jobs.current.video if jobs.current else None
+        return gr.Dropdown(list(load().videos), value=key), None, ""
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.Timer(TICK).tick(tick, [seen, mine], [running, results, video, again, seen], concurrency_limit=8, **quiet)
+    blocks.load(lambda: "", None, [seen], **quiet)
+    again.click(more, None, [video, upload, prompts], **quiet).then(None, None, None, js=TO_PROMPTS)
 
 
 def _told(function: Callable[..., Any]) -> Callable[..., Any]:

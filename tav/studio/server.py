@@ -1,6 +1,7 @@
 """Serves the page: on this machine alone, with the report's files and nothing else of the disk."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from tav.params import UserError
 QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 REPORT = Path("artifacts/report")
 LARGEST = "2gb"
-"""An upload."""
+"""An upload, as far as nothing else is said."""
 
 
-def app(host: str = "127.0.0.1", port: int = 7860) -> Any:
+def app(host: str = "127.0.0.1", port: int = 7860, largest: str = LARGEST) -> Any:
     """The page of the project in the current folder, as a FastAPI application. Raises UserError."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -48,7 +49,7 @@ def app(host: str = "127.0.0.1", port: int = 7860) -> Any:
         server_port=port,
         footer_links=[],
         allowed_paths=[],
-        max_file_size=LARGEST,
+        max_file_size=_bytes(largest),
         show_error=True,
         css=css,
         ssr_mode=False,
@@ -56,10 +57,18 @@ def app(host: str = "127.0.0.1", port: int = 7860) -> Any:
     )
 
 
-def serve(host: str, port: int) -> None:
+def _bytes(size: str) -> int:
+    """Of "500mb". Raises UserError."""
+    found = re.fullmatch(r"([1-9]\d{0,5})\s*(kb|mb|gb)", size.strip().lower())
+    if not found:
+        raise UserError(f"--max-upload {size!r}: expected a number and kb, mb or gb, as in 500mb")
+    return int(found[1]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[found[2]]
+
+
+def serve(host: str, port: int, largest: str = LARGEST) -> None:
     """Serve it until Ctrl-C. Raises UserError."""
     import uvicorn
 
-    made = app(host, port)
+    made = app(host, port, largest)
     print(f"the page: http://{host}:{port}. Ctrl-C ends it, and what it runs", flush=True)
     uvicorn.run(made, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)

@@ -20,6 +20,7 @@ HEIGHT = 96
 CHECKPOINTS = Path("checkpoints")
 """Where `tune` keeps its samples until it has ended."""
 REPORT = Path("artifacts/report/index.html")
+PARAMS = Path("params.yaml")
 STATES = {
     "waits": "Waits",
     "runs": "Runs",
@@ -46,21 +47,24 @@ def _data_url(frame: "np.ndarray") -> str:
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def job_view(jobs: Jobs, job: Job | None) -> str:
-    """What runs: a bar for each stage, the time left, the log's last line, samples while it tunes."""
+def job_view(jobs: Jobs, mine: int | None = None) -> str:
+    """What runs: a bar for each stage, the time left, the log's last line, samples while it tunes; then who waits.
+
+    mine: the number of the job that the one who looks has started.
+    """
+    job, own = jobs.current, None if mine is None else jobs.all[mine]
+    waiting = "".join(
+        f"<p class='waits'><b>Waits</b>: {escape(', '.join(each.edits))} <span class='note'>"
+        f"{'yours; ' if each is own else ''}one edit runs at a time, {ahead} before this one</span></p>"
+        for ahead, each in enumerate(jobs.waiting, start=int(job is not None and not job.is_over))
+    )
     if job is None:
-        return '<p class="note">Nothing runs. What you start shows here.</p>'
-    ahead, waiting = jobs.ahead_of(job), sum(each.state == "waits" for each in jobs.all)
+        return waiting or '<p class="note">Nothing runs. What you start shows here.</p>'
     head = f"<b>{STATES[job.state]}</b>: {escape(', '.join(job.edits))}"
-    if job.state == "waits":
-        head += f" <span class='note'>one edit runs at a time; {ahead} before this one</span>"
-    elif waiting:
-        head += f" <span class='note'>{waiting} more wait{'s' if waiting == 1 else ''}</span>"
     rows = "".join(_stage_view(stage) for stage in job.stages)
     line = f"<p class='line'><code>{escape(job.line)}</code></p>" if job.line else ""
-    return (
-        f"<div class='job {job.state}' data-state='{job.state}'><p>{head}</p><ul>{rows}</ul>{line}{_sample(job)}</div>"
-    )
+    card = f"<div class='job {job.state}' data-state='{job.state}'><p>{head}</p><ul>{rows}</ul>{line}{_sample(job)}"
+    return f"{card}</div>{waiting}"
 
 
 def _stage_view(stage: StageView) -> str:
@@ -87,13 +91,25 @@ def _sample(job: Job) -> str:
     return f"<p class='note'>Step {int(sheet.stem)}:</p>{image}"
 
 
-def results_view(videos: Sequence[str], version: int) -> str:
+def stamp(jobs: Jobs) -> str:
+    """Another one when there is something new to show: an edit that ended, also one that was made by hand."""
+    seen = [path.stat().st_mtime_ns if path.exists() else 0 for path in (PARAMS, REPORT)]
+    return "-".join(map(str, [sum(job.is_over for job in jobs.all), *seen]))
+
+
+def results_view(videos: Sequence[str], stamp: str, newest: Job | None = None) -> str:
     """The report, on this page: source and edits side by side, playing in step, with metrics and files."""
     if not REPORT.exists():
         return '<p class="note">No results yet.</p>'
-    links = " ".join(f'<a href="/report/index.html#{quote(key)}" target="_blank">{escape(key)}</a>' for key in videos)
-    stamp = REPORT.stat().st_mtime_ns
+    page = f"/report/index.html?{quote(stamp)}"
+    links = " ".join(f'<a href="{page}#{quote(key)}" target="report">{escape(key)}</a>' for key in videos)
+    files = "".join(
+        f'<a class="mp4" href="/report/edits/{quote(edit)}.mp4?{quote(stamp)}" download="{escape(edit)}.mp4">'
+        f"Download {escape(edit)}.mp4</a> "
+        for edit in (newest.edits if newest and newest.state == "done" else ())
+    )
+    at = f"#{quote(newest.video)}" if files and newest else ""
     return (
-        f'<iframe id="report" title="Results" src="/report/index.html?{stamp}-{version}"></iframe>'
-        f'<p class="note">In a tab of its own: {links}</p>'
+        f'<p class="links">{files}</p><p class="note">Show: {links} <a href="/report/index.html" target="_blank">all, '
+        f'in a tab of its own</a></p><iframe id="report" name="report" title="Results" src="{page}{at}"></iframe>'
     )
