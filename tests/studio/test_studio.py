@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from chromium import Chromium
-from flow_project import ENV, left, wait_for
+from flow_project import ENV, left, locked, wait_for
 from nginx_rtmp import free_port
 
 from tav.artifacts import read_json
@@ -76,7 +76,7 @@ REMEMBER = """() => {
   window.shown = [];
   setInterval(() => window.shown.push(document.querySelector('#running').innerHTML), 100);
 }"""
-RED = "my-film--a-red-fish-under-water"
+RED, GREEN, GOLD = (f"my-film--a-{colour}-fish-under-water" for colour in ("red", "green", "gold"))
 
 
 class Page:
@@ -188,6 +188,38 @@ def test_its_result_plays_beside_the_source(page: Page, project: Path, url: str)
         assert answer.read() == (project / f"artifacts/edit/{RED}/video.mp4").read_bytes()
 
 
+def test_another_edit_of_it_is_not_tuned_again_and_another_person_waits(
+    page: Page, project: Path, url: str, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.until("!!document.querySelector('#again')")
+    page.click("#again")
+    page.until("document.querySelector('#prompts textarea').value === ''")
+    page.write("#prompts", "a green fish under water")
+    page.click("#run")
+    page.until_says("#running .runs", GREEN)
+
+    other = Page(page.browser.tab(), url)
+    other.upload(film)  # which is here already
+    other.write("#prompts", "a gold fish under water")
+    other.click("#run")
+    other.until_says("#running .waits", "yours; one edit runs at a time, 1 before this one")
+    page.until_says("#running .waits", GOLD)
+    page.until("[...document.querySelectorAll('#running li.now span')].some(s => s.innerText.startsWith('edit@'))")
+    tuning = "[...document.querySelectorAll('#running li')].find(li => li.innerText.startsWith('tune@my-film'))"
+    assert "did not change" in str(page.js(f"{tuning}.innerText"))
+
+    other.until_says("#running .runs", GOLD)  # it is its turn
+    other.until("!!document.querySelector('#running li.now')")
+    other.click("#cancel")
+    other.until_ended(GOLD, "stopped")
+    assert (project / f"artifacts/edit/{GREEN}/video.mp4").exists()
+    assert not (project / f"artifacts/evaluate/{GOLD}").exists()
+    wait_for(lambda: len(left(project)) == 1)  # the server
+    monkeypatch.chdir(project)
+    assert not locked()
+    errors(other)
+
+
 def test_what_is_made_by_hand_shows_too(page: Page, project: Path) -> None:
     for words in (["add", "videos/red-car.mp4", "--name", "red-car", "--edit", "a teal car"], ["report", "--no-open"]):
         subprocess.run([sys.executable, "-m", "tav", *words], cwd=project, check=True, env=ENV, capture_output=True)
@@ -262,6 +294,7 @@ def test_no_path_from_the_browser(url: str, given: list[str | None]) -> None:
         ("mask", "{path: secret.png}"),
         ("first_frame", "secret.png"),
         ("controls", "[{model: {source: a}, kind: canny}]"),
+        ("reference", "{picture: a}"),
     ],
 )
 def test_no_path_in_a_setting(name: str, text: str) -> None:
