@@ -127,11 +127,11 @@ def _ask(rev: str, part: Part, on: str) -> FlowRun:
 
 
 def pools_for(parts: Sequence[Part], online: set[Pool]) -> list[Part]:
-    """The parts with the pools that they go to: what needs no GPU to `gpu` too, where only that has workers.
+    """The parts with the pools that they go to: what needs no GPU to `gpu` too, where `cpu` has no workers now.
 
     Says which workers are missing: a part waits for them.
     """
-    chosen = [part._replace(pool="gpu") if "cpu" not in online and "gpu" in online else part for part in parts]
+    chosen = parts if "cpu" in online else [part._replace(pool="gpu") for part in parts]
     for pool in sorted({part.pool for part in chosen} - online):
         get_run_logger().warning(
             "no worker of the pool %s is there yet: `tav worker %s` starts one", server.pool_name(pool), pool

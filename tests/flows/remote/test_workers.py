@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ if name == "first@b" and not kept.exists():
     for i in range(1, 600): print(f"{name} {i}/600", flush=True); time.sleep(1)
 """
 """What a tuning does: it keeps a checkpoint, and goes on from it. Without one it takes for ever."""
+WAITING = """
+while name == "second@a" and not pathlib.Path({!r}).exists(): time.sleep(0.2)
+"""
+FAILING = """
+if name == "second@a": sys.exit("error: no a today")
+pathlib.Path("b.here").touch()
+time.sleep(600)
+"""
 
 
 class Machines:
@@ -37,7 +46,7 @@ class Machines:
         self.workers = {name: self._start(name) for name in ("w1", "w2")}
 
     def _start(self, name: str) -> psutil.Process:
-        command = [sys.executable, "-m", "tav", "worker", "--checkpoint-minutes", "0.1"]
+        command = [sys.executable, "-m", "tav", "worker", "--checkpoint-minutes", "0.03"]
         log = (self.root / f"{name}.log").open("w")
         started = subprocess.Popen(
             command, cwd=self.root / name, env=self.env, stdout=log, stderr=log, start_new_session=True
@@ -93,7 +102,6 @@ def machines(fresh: Path, server: str, s3: str, tmp_path_factory: pytest.TempPat
         patch.chdir(root / "driver")
         with Path(".gitignore").open("a") as ignored:  # after what `dvc add` wrote
             ignored.write("/made\n/ran.txt\n/checkpoints\n")
-        Path("how/first.py").write_text(KEPT)
         sh("dvc", "remote", "add", "-q", "-d", "store", "s3://tav/store")
         sh("dvc", "remote", "modify", "-q", "store", "endpointurl", s3)
         sh("git", "init", "-q", "--bare", "../hub.git")
@@ -129,10 +137,10 @@ def artifacts(key: str) -> list[dict[str, Any]]:
     from prefect.client.schemas.sorting import ArtifactSort
 
     with get_client(sync_client=True) as client:
-        (newest, *_) = client.read_artifacts(
+        found = client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])), sort=ArtifactSort.CREATED_DESC
         )
-    rows: list[dict[str, Any]] = json.loads(newest.data)
+    rows: list[dict[str, Any]] = json.loads(found[0].data) if found else []
     return rows
 
 
@@ -149,6 +157,11 @@ def how_often(message: str) -> dict[str, int]:
     return {name: said.count(name) for name in set(said)}
 
 
+def waits(stage: str) -> bool:
+    """Whether a stage runs, as the table of the run has it."""
+    return any(stage in row["stage"] for row in artifacts("videos"))
+
+
 def has_checkpoint(driver: Path) -> bool:
     return any(
         name.endswith("-b") and json.loads(read(driver, name, commit).get(CHECKPOINTS, "{}"))
@@ -157,19 +170,47 @@ def has_checkpoint(driver: Path) -> bool:
 
 
 @pytest.mark.timeout(1200)
-def test_a_machine_that_goes_away_changes_nothing(machines: Machines, tmp_path: Path) -> None:
-    """dvc.lock and all files are those of one machine. What was pushed is not made again."""
-    driver = machines.driver
+def test_cancel_stops_all_machines(machines: Machines) -> None:
+    """And what was made before it, or failed, is told."""
+    from prefect import get_client
+    from prefect.states import Cancelling
+
+    (machines.driver / "how/second.py").write_text(FAILING)
+    with machines.run() as command, get_client(sync_client=True) as client:
+        wait_for(lambda: command.poll() is not None or machines.where("*-b/b.here"), 500)
+        assert command.poll() is None, command.communicate()[0]
+        wait_for(lambda: [row for row in artifacts("videos") if "no a today" in row["said"]], 120)
+        (run,) = [run for run in runs()["tav-workers"] if run.state.is_running()]
+        client.set_flow_run_state(run.id, Cancelling())
+        wait_for(lambda: not machines.where("*-b/b.here"), 20)
+        told = command.communicate(timeout=120)[0]
+    assert command.returncode == 1
+    assert "cancelled: nothing of it runs any more" in told
+    assert sorted(run.state.name for run in runs()["tav-video"]) == ["Cancelled", "Failed"]
+    assert_nothing_is_left(machines)
+
+
+@pytest.mark.timeout(1200)
+def test_a_machine_and_a_driver_that_go_away_change_nothing(machines: Machines, tmp_path: Path) -> None:
+    """dvc.lock and all files are those of one machine. What was made, with a driver or without, is not made again."""
+    driver, alone, before = machines.driver, tmp_path / "alone", Counter(how_often("ran"))
+    (driver / "how/first.py").write_text(KEPT)
+    (driver / "how/second.py").write_text(WAITING.format(str(alone)))
     with machines.run() as command:
-        wait_for(lambda: command.poll() is not None or (has_checkpoint(driver) and "second@a" in how_often("ran")), 500)
+        wait_for(lambda: command.poll() is not None or (has_checkpoint(driver) and waits("second@a")), 500)
         assert command.poll() is None, command.communicate()[0]
         (row,) = [row for row in artifacts("videos") if row["video"] == "b"]
         assert (row["is"], row["stage"]) == ("running", "first@b")
-        machines.switch_off(machines.where("*-b/checkpoints/b"))
+        command.kill()
+    machines.switch_off(machines.where("*-b/checkpoints/b"))
+    alone.touch()
+    wait_for(lambda: Counter(how_often("ran"))["second@a"] > before["second@a"], 120)
+    with machines.run() as command:
         told = command.communicate(timeout=600)[0]
     assert command.returncode == 0, told + machines.log()
-    assert "made 4 stages on workers and 1 here" in told
-    assert how_often("ran") == {"first@a": 1, "second@a": 1, "first@b": 1, "second@b": 1}
+    assert "on workers and 1 here" in told
+    ran = Counter(how_often("ran")) - before
+    assert ran == {"first@a": 1, "second@a": 1, "first@b": 1, "second@b": 1}
 
     here = tmp_path / "here"
     shutil.copytree(driver, here, ignore=shutil.ignore_patterns("made", "dvc.lock", "ran.txt", "cache"))
