@@ -29,6 +29,7 @@ from tav.model.ddim import Schedule, ddim_invert
 from tav.model.denoiser import Network, prompted
 from tav.model.latents import decode
 from tav.model.prompts import encode_prompts
+from tav.model.size import Size
 from tav.video import condition_maps, write_contact_sheet
 
 NETWORKS = {"controlnet": "ControlNet", "t2i-adapter": "T2I-Adapter"}
@@ -67,9 +68,9 @@ def edits(
     texts: list[str],
 ) -> Iterator[np.ndarray]:
     """An edited video for each prompt: uint8 (f h w 3)."""
-    height, width = (side // pipe.vae_scale_factor for side in maps.shape[1:3])
+    size = Size(*(side // pipe.vae_scale_factor for side in maps.shape[1:3]))
     controls = [Control(nets[name], pixel_maps(maps), scale) for name, scale in way.scales]
-    beside = [Controls(controls, pipe.unet, (height, width))] if controls else []
+    beside = [Controls(controls, pipe.unet, size)] if controls else []
     asked = settings.edit.model_copy(update={"strength": 1.0, "start_from": way.start})
     negative, *targets = encode_prompts(pipe, [asked.negative_prompt, *texts])
     for target in targets:

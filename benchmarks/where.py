@@ -114,7 +114,7 @@ def inverted(settings: parameters.Params, scenes: list[Scene], pipe: Any, frames
     said = caption(scenes[0])
     (source,) = encode_prompts(pipe, [said])
     trajectory = invert_video(pipe, settings.invert, encode_moments(pipe.vae, frames).mean, source)
-    seen = mask_of(Mask(words=(scenes[0].noun,)), {"size": (SIDE, SIDE)}, pipe, trajectory, said)
+    seen = mask_of(Mask(words=(scenes[0].noun,)), {"size": (SIDE, SIDE)}, frames, pipe, trajectory, said)
     return Tuned(scenes, pipe, trajectory, frames, disc_of(scenes), seen)
 
 

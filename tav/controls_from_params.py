@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tav.model.size import Size
 from tav.params import Edit, told
 from tav.params import Reference as Asked
 
@@ -69,9 +70,9 @@ def attachments_of(
         Control(network, pixel_maps(of_network, pipe.device), asked.scale, asked.start, asked.end)
         for asked, network, of_network in zip(settings.controls, networks, maps, strict=True)
     ]
-    height, width = (side // pipe.vae_scale_factor for side in maps[0].shape[1:3])
+    latent_size = Size(*(side // pipe.vae_scale_factor for side in maps[0].shape[1:3]))
     with told():
-        return [Controls(controls, pipe.unet, (height, width))]
+        return [Controls(controls, pipe.unet, latent_size)]
 
 
 def open_reference(settings: Edit, picture: "np.ndarray | None", pipe: Any) -> "Reference | None":

@@ -138,8 +138,8 @@ class _SamplingStep(_TuningStep):
     def network(self, num_frames: int, latents: Tensor) -> Network:
         """The UNet, with what stands beside it."""
         maps = torch.empty(num_frames, 3, *self.size)
-        controls, (height, width) = [Control(network, maps) for network in self.networks], latents.shape[-2:]
-        return Network(self.unet, [Controls(controls, self.unet, (height, width))] if controls else [])
+        controls, size = [Control(network, maps) for network in self.networks], Size(*latents.shape[-2:])
+        return Network(self.unet, [Controls(controls, self.unet, size)] if controls else [])
 
 
 class _WordStep(_SamplingStep):

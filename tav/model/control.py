@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tav.model.denoiser import DiffusionStep, unet_inputs
 from tav.model.prompts import Prompts
+from tav.model.size import Size
 
 Model: TypeAlias = Any
 """diffusers' ControlNetModel or T2IAdapter."""
@@ -47,13 +48,13 @@ class Control:
 class Controls:
     """An Attachment of the Network: all controls of an edit. What they add is summed."""
 
-    def __init__(self, controls: Sequence[Control], unet: Any, latent_size: tuple[int, int]) -> None:
+    def __init__(self, controls: Sequence[Control], unet: Any, latent_size: Size) -> None:
         """Runs the adapters.
 
         Args:
             controls: that fit the UNet (`check_fits`).
             unet: beside which they stand.
-            latent_size: height and width of the latents.
+            latent_size: of the latents.
 
         Raises:
             ValueError: an adapter gives features of another size than the UNet takes.
@@ -119,7 +120,7 @@ def pixel_maps(maps: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
 
 
 @torch.no_grad()
-def _features(control: Control, unet: Any, latent_size: tuple[int, int]) -> list[Tensor]:
+def _features(control: Control, unet: Any, latent_size: Size) -> list[Tensor]:
     """An adapter's features of all frames, each f c h w, in the UNet's dtype."""
     adapter, parameter = control.model, next(control.model.parameters())
     maps = control.maps.to(parameter)
@@ -127,7 +128,7 @@ def _features(control: Control, unet: Any, latent_size: tuple[int, int]) -> list
         maps = maps.mean(1, keepdim=True)
     features: list[Tensor] = list(adapter(maps))
     got = [(c, h, w) for _, c, h, w in (feature.shape for feature in features)]
-    expected = adapter_shapes(unet, *latent_size)
+    expected = adapter_shapes(unet, latent_size)
     if got != expected[: len(got)]:
         raise ValueError(
             f"the T2I-Adapter gives features of {_listed(got)}, this base takes {_listed(expected)}: take one that was "
@@ -136,12 +137,13 @@ def _features(control: Control, unet: Any, latent_size: tuple[int, int]) -> list
     return features
 
 
-def adapter_shapes(unet: Any, height: int, width: int) -> list[tuple[int, int, int]]:
-    """Where a UNet adds an adapter's features: (c, h, w) of each down block, for latents of height x width.
+def adapter_shapes(unet: Any, latent_size: Size) -> list[tuple[int, int, int]]:
+    """Where a UNet adds an adapter's features: (c, h, w) of each down block.
 
     A block with attention takes them before it halves its size, one without (SDXL's first) after that.
     """
-    shapes = []
+    shapes: list[tuple[int, int, int]] = []
+    height, width = latent_size
     for block in unet.down_blocks:
         channels = block.resnets[-1].out_channels
         before = (channels, height, width)

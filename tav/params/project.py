@@ -102,11 +102,12 @@ class Params(Section):
         beside = [part for edit in edits for part in (*(control.model for control in edit.controls), *edit.loras)]
         videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
         references = [section.reference for section in edits if section.reference]
+        trackers = [section.mask.tracker for section in edits if section.mask]
         models: dict[str, Sequence[Model | Lora | None]] = {
             "blip2": [self.caption.model],
             "clip": [self.evaluate.clip],
             "condition": [maps.depth, maps.pose, maps.person],
-            "controls": [*beside, *videos, *(reference.model for reference in references)],
+            "controls": [*beside, *videos, *(reference.model for reference in references), *trackers],
             "pick_score": [self.evaluate.pick_score],
         }
         found = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}

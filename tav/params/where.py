@@ -4,9 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tav.params.sections import Section, Text
+from tav.params.sections import Model, Section, Text
 
 Share = Annotated[float, Field(ge=0, le=1)]
+TRACKER = "{source: hub:facebook/sam2.1-hiera-tiny}"
 WordList = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
@@ -19,6 +20,11 @@ class Mask(Section):
     """[left, top, right, bottom] in shares of the picture: [0, 0, 0.5, 1] is its left half."""
     words: WordList | None = None
     """Words of the caption, as in [boat]: where the network sees them in the video."""
+    point: Annotated[tuple[Share, Share], Field(strict=False)] | None = None
+    """[x, y] in shares of the picture: the thing that is there in the first frame. Needs `tracker`."""
+    tracker: Model | None = None
+    """What follows the thing in the first frame through the video, as in hub:facebook/sam2.1-hiera-tiny (SAM 2).
+    null: a box stays where it is, a picture is for all frames."""
     threshold: Share = 0.3
     """For `words`: how much of what is seen most, at least. Lower takes in more."""
     grow: Annotated[int, Field(ge=-512, le=512)] = 0
@@ -30,9 +36,11 @@ class Mask(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [name for name in ("path", "box", "words") if getattr(self, name)]
+        given = [name for name in ("path", "box", "words", "point") if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"got {' and '.join(given) or 'none'} of path, box and words: give one of them")
+            raise ValueError(f"got {' and '.join(given) or 'none'} of path, box, words and point: give one of them")
+        if self.point and self.tracker is None:
+            raise ValueError(f"point {list(self.point)} is a thing to follow: set tracker, as {TRACKER}")
         if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise ValueError(f"box {list(self.box)} is empty: give [left, top, right, bottom], as in [0, 0, 0.5, 1]")
         return self

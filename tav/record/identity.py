@@ -74,6 +74,8 @@ UNSAID: dict[str, Any] = {
     "edit.mask.path": None,
     "edit.mask.box": None,
     "edit.mask.words": None,
+    "edit.mask.point": None,
+    "edit.mask.tracker": None,
     "edit.mask.threshold": 0.3,
     "edit.mask.grow": 0,
     "edit.mask.feather": 0,

@@ -49,7 +49,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     reference = open_reference(settings, seen, pipe)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
-    mask = mask_of(settings.mask, source, pipe, trajectory, caption, settings.window) if settings.mask else None
+    where = (source, source_frames, pipe, trajectory, caption, settings.window)
+    mask = mask_of(settings.mask, *where) if settings.mask else None
     beside = has_source_beside(settings)
     words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if beside else None
 

@@ -1,5 +1,6 @@
-"""The mask of an edit, from what its settings say: drawn, a box, or the places of words."""
+"""The mask of an edit, from what its settings say: drawn, a box, the places of words, a thing that is followed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from tav.params import Edit, Mask, Window, told
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
     from tav.model.ddim import Trajectory
@@ -37,6 +39,7 @@ def caption_of(video: str) -> str:
 def mask_of(
     settings: Mask,
     source: dict[str, Any],
+    frames: "np.ndarray",
     pipe: Any,
     inverted: "Trajectory",
     caption: str,
@@ -47,6 +50,7 @@ def mask_of(
     Args:
         settings: of the edit.
         source: what extract noted: where the frames come from.
+        frames: uint8 (f h w 3), for a tracker.
         pipe: from `open_base`, tuned. This and the next two for `words` only.
         inverted: the video's.
         caption: what the video shows.
@@ -55,17 +59,40 @@ def mask_of(
     Raises:
         UserError: a file that is not there or does not fit; words that are not in the caption.
     """
+    import torch
+
     from tav.model.masks import shape_mask
 
-    if settings.words:
+    def shown() -> "Tensor":
+        if not settings.words:
+            return torch.from_numpy(_drawn(settings, source)).float()
         with told():
-            width, height = source["size"]
-            mask = _of_words(settings, Size(height, width), pipe, inverted, caption, window)
-    else:
-        import torch
+            return _of_words(settings, Size(*frames.shape[1:3]), pipe, inverted, caption, window)
 
-        mask = torch.from_numpy(_drawn(settings, source)).float()
+    mask = shown() if settings.tracker is None else _followed(settings, source, frames, shown, pipe.device)
     return shape_mask(mask, grow=settings.grow, feather=settings.feather, invert=settings.invert)
+
+
+def _followed(
+    settings: Mask,
+    source: dict[str, Any],
+    frames: "np.ndarray",
+    shown: "Callable[[], Tensor]",
+    device: "torch.device",
+) -> "Tensor":
+    """Where a tracker sees the thing that is meant in the first frame. shown: the mask without a tracker."""
+    from tav.model.tracker import box_around, follow, load_tracker
+    from tav.video import moved
+
+    assert settings.tracker is not None
+    picked = [settings.point] if settings.point else [settings.box[:2], settings.box[2:]] if settings.box else []
+    sizes = (source["width"], source["height"]), tuple(source["size"])
+    with told():
+        start = [moved(corner, *sizes, source["fit"]) for corner in picked] or shown()[0]
+        if settings.words:  # the network sees where they are, not their outline
+            start = box_around(start)
+        tracker = load_tracker(settings.tracker.place, revision=settings.tracker.revision, device=device)
+        return follow(tracker, frames, start).cpu()
 
 
 def _drawn(settings: Mask, source: dict[str, Any]) -> "np.ndarray":

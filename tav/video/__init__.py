@@ -4,7 +4,7 @@ The only package that imports decord and av, and it does so when a file is opene
 """
 
 from tav.video.alongside import read_alongside, read_picture, read_picture_alongside
-from tav.video.fitting import fitted_size, resize, unfit
+from tav.video.fitting import fitted_size, moved, resize, unfit
 from tav.video.metadata import text_in
 from tav.video.picking import Picked, Span, cadence, pick_frames
 from tav.video.reading import IMAGE_FPS, Shown, VideoInfo, frame_times, probe, read_frames, shown_frames
@@ -20,6 +20,7 @@ __all__ = [
     "cadence",
     "fitted_size",
     "frame_times",
+    "moved",
     "pick_frames",
     "probe",
     "read_alongside",

@@ -50,6 +50,17 @@ def resize(frames: np.ndarray, width: int, height: int, fit: Fit = "crop") -> np
     return np.stack([np.asarray(_paste(_image(f), source, (width, height), target)) for f in frames])
 
 
+def moved(point: tuple[float, float], source: Size, target: Size, fit: Fit) -> tuple[float, float]:
+    """Where a place of a source lies after `resize`. x and y in shares of the picture, sizes (width, height)."""
+    before, after = _boxes(*source, *target, fit)
+    shares = (
+        ((p * s - before[i]) / (before[i + 2] - before[i]) * (after[i + 2] - after[i]) + after[i]) / t
+        for i, (p, s, t) in enumerate(zip(point, source, target, strict=True))
+    )
+    x, y = (min(1.0, max(0.0, share)) for share in shares)
+    return x, y
+
+
 def unfit(frames: np.ndarray, width: int, height: int, fit: Fit) -> np.ndarray:
     """Undo `resize`: frames of a model's size -> the size and aspect that they have in a source of width x height.
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from project import edited, ignore
+from tiny_trackers import tiny_tracker
 
 from tav.artifacts import artifact, read_frames
+from tav.model.tracker import follow, load_tracker
 from tav.params import UserError, check
 from tav.stages import caption, extract, invert, tune
 
@@ -51,6 +53,33 @@ def test_masks(inverted: dict[str, Any]) -> None:
     edited(inverted)
     sheets.append(Image.open(FOLDER / "sheet.png").size[1])
     assert sheets[0] > sheets[1]  # a row more
+
+
+def test_what_a_tracker_follows(inverted: dict[str, Any]) -> None:
+    source = read_frames(artifact("extract", "cat", "frames"))
+    tracker = {"source": str(tiny_tracker(Path("models/tracker")))}
+    drawn = np.zeros((48, 64, 3), np.uint8)
+    drawn[12:36, 16:48] = 255
+    Image.fromarray(drawn).save("mask.png")
+    masks = {}
+    for name, start in {
+        "box": {"box": [0.25, 0.25, 0.75, 0.75]},
+        "drawn": {"path": "mask.png"},
+        "words": {"words": ["cat"]},
+        "point": {"point": [0.5, 0.5], "invert": True},
+    }.items():
+        changed = edited(inverted, mask={**start, "tracker": tracker})
+        masks[name] = read_frames(FOLDER / "frames/mask")
+        assert (changed[masks[name] == 0] == source[masks[name] == 0]).all()
+    box = [(0.25, 0.25), (0.75, 0.75)]
+    expected = follow(load_tracker(tracker["source"]), source, box)
+    assert (masks["box"][..., 0] == 255 * expected.numpy()).all()
+    assert (masks["box"][0] != masks["drawn"][0]).any()
+    said = "models/net: no such folder with a tracker; one on the hub is hub:owner/name"
+    with pytest.raises(UserError, match=said):
+        edited(inverted, mask={"point": [0.5, 0.5], "tracker": {"source": "models/net"}})
+    with pytest.raises(UserError, match=r"point \[0.5, 0.5\] is a thing to follow: set tracker"):
+        check(inverted | {"edit": inverted["edit"] | {"mask": {"point": [0.5, 0.5]}}})
 
 
 def test_words(inverted: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from make_video import moving_frames, psnr
 
-from tav.params import UserError
-from tav.video import fitted_size, resize, unfit
+from tav.params import Fit, UserError
+from tav.video import fitted_size, moved, resize, unfit
 
 
 def quarters(width: int, height: int) -> np.ndarray:
@@ -87,3 +87,13 @@ def test_wrong_frames() -> None:
     for frames in (np.zeros((2, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 8, 8, 3), np.uint8)):
         with pytest.raises(ValueError, match="uint8"):
             resize(frames, 8, 8)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_place_goes_where_resize_takes_it(fit: Fit) -> None:
+    source = np.zeros((1, 60, 120, 3), np.uint8)
+    source[0, 27:33, 66:72] = 255  # its middle at .575, .5
+    frame = resize(source, 64, 48, fit)[0, ..., 0].astype(float)
+    x, y = ((frame.sum(axis) * (np.arange(side) + 0.5)).sum() / frame.sum() / side for axis, side in ((0, 64), (1, 48)))
+    assert moved((0.575, 0.5), (120, 60), (64, 48), fit) == pytest.approx((x, y), abs=0.01)
+    assert moved((0.0, 0.5), (120, 60), (64, 48), fit) == (0.0, 0.5)
