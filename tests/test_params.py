@@ -165,8 +165,8 @@ def test_where_an_edit_may_change_something(data: dict[str, Any]) -> None:
     assert settings.mask == Mask(box=(0, 0, 0.5, 1))
     assert settings.attention == Attention(amplify={"dog": 2})
     for wrong, said in (
-        ({"mask": {"box": [0, 0, 1, 1], "words": ["cat"]}}, "got box and words of path, box and words"),
-        ({"mask": {"grow": 3}}, "got none of path, box and words"),
+        ({"mask": {"box": [0, 0, 1, 1], "words": ["cat"]}}, "got box and words of path, box, words and point"),
+        ({"mask": {"grow": 3}}, "got none of path, box, words and point"),
         ({"mask": {"box": [0.5, 0, 0.5, 1]}}, "is empty: give [left, top, right, bottom]"),
         ({"attention": {"cross_replace": 2}}, "cross_replace"),
     ):
