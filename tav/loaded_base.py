@@ -22,7 +22,7 @@ def loaded(base: Base, dtype: "torch.dtype", device: str) -> Any:
 
     def load(where: str) -> Any:
         return load_pipeline(
-            base.place, revision=base.revision, config=base.config, loras=base.fused, dtype=dtype, device=where
+            base.place, revision=base.revision, config=base.config, loras=_loras(base), dtype=dtype, device=where
         )
 
     if not (HELD.on and _stays(base)):
@@ -36,7 +36,7 @@ def identity_of(base: Base) -> "BaseIdentity":
     from tav.model.pretrained import identity
 
     def make() -> "BaseIdentity":
-        return identity(base.place, base.revision, loras=base.fused, digest=known_sha256)
+        return identity(base.place, base.revision, loras=_loras(base), digest=known_sha256)
 
     return HELD.get("identity", made_from(base), make) if _stays(base) else make()
 
@@ -47,7 +47,16 @@ def made_from(base: Base) -> Hashable:
     return base.model_dump_json(), files_of(base.source, base.config, *loras)
 
 
+def _loras(base: Base) -> list[tuple[str, float]]:
+    """Each LoRA's file or folder, downloaded where it is on the hub, and its scale."""
+    from tav.model.loras import lora_path
+
+    return [(lora_path(lora.place, lora.file, lora.revision), lora.scale) for lora in base.loras]
+
+
 def _stays(base: Base) -> bool:
     """Whether only a change of its files can change a base: a branch on the hub moves."""
-    hub = base.hub_id is not None or (base.config or "").startswith(HUB)
+    hub = any(
+        source.startswith(HUB) for source in (base.source, base.config or "", *(lora.source for lora in base.loras))
+    )
     return not hub and (base.config is not None or Path(base.source).is_dir())

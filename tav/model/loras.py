@@ -7,9 +7,28 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from tav.model.hub_names import HUB, not_found, on_hub
+
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 PEFT = (".lora_A.weight", ".lora_B.weight")
 DORA = ("dora_scale", "lora_magnitude_vector")
+
+
+def lora_path(source: str, file: str | None = None, revision: str | None = None) -> str:
+    """Where a LoRA is on this machine: a path, with `file` in it; of the hub, the file in its cache.
+
+    Raises FileNotFoundError: not on the hub.
+    """
+    if not source.startswith(HUB):
+        return str(Path(source, file)) if file else source
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    hub_id, revision = on_hub(source, revision)
+    try:
+        return str(hf_hub_download(hub_id, file, revision=revision))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise not_found(f"{hub_id}/{file}", error) from error
 
 
 def lora_files(path: str) -> list[Path]:

@@ -81,18 +81,23 @@ class Model(Section):
         return f"{HUB}{self.hub_id}" if self.hub_id else self.source
 
 
-class Lora(Section):
+class Lora(Model):
     """Weights that are added to the base's."""
 
-    source: File
-    """A .safetensors file, or a folder with one. Relative to the project."""
+    source: Source
+    """A .safetensors file, or a folder with one, relative to the project; or hub:owner/name@revision."""
+    file: File | None = None
+    """Which file of a folder or of the hub, as in pytorch_lora_weights.safetensors. null: all of a folder."""
     scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
     """How much of it is added to the weights."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_one_key(cls, data: Any) -> Any:
-        return refuse_old_keys(data)
+    @model_validator(mode="after")
+    def _names_one_of_the_hub(self) -> Self:
+        if self.hub_id and self.file is None:
+            raise ValueError(
+                f"{self.source} is on the hub: name its file, as in file: pytorch_lora_weights.safetensors"
+            )
+        return self
 
 
 class Base(Model):
@@ -102,11 +107,6 @@ class Base(Model):
     """Of a single file: a folder, or hub:owner/name, with the model's settings. null: the hub's, for its kind."""
     loras: tuple[Lora, ...] = Field(default=(), strict=False)
     """LoRAs that are added to the weights before tuning."""
-
-    @property
-    def fused(self) -> list[tuple[str, float]]:
-        """The LoRAs as the model's code takes them."""
-        return [(lora.source, lora.scale) for lora in self.loras]
 
 
 class Compute(Section):

@@ -7,6 +7,7 @@ from typing import Any
 UNSAID: dict[str, Any] = {
     "base.config": None,
     "base.loras": [],
+    "base.loras.file": None,
     "base.loras.scale": 1.0,
     "compute.precision": "auto",
     "compute.token_merging": 0.0,

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tiny_bases import LORA, tiny_lora
 
+from tav.model.loras import lora_path
 from tav.model.pretrained import load_pipeline
+from tav.params.sections import Lora
 
 CASES = Path(__file__).parents[1] / "cases/loras"
 COMPONENTS = ("unet", "scheduler", "text_encoder", "tokenizer")
@@ -88,3 +92,23 @@ def test_not_a_lora(sd_folder, tmp_path, content):
 def test_a_lora_that_is_not_there(sd_folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"LoRA .*nowhere: no such \.safetensors file"):
         fused(sd_folder, tmp_path / "nowhere")
+
+
+def test_of_the_hub(lora, tmp_path, monkeypatch):
+    """From its cache: a branch's commit, and the files of that commit."""
+    commit, model = "0" * 40, tmp_path / "models--owner--name"
+    kept = model / "snapshots" / commit / "loras/pytorch_lora_weights.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(lora.read_bytes())
+    (model / "refs").mkdir()
+    (model / "refs/main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    name = "loras/pytorch_lora_weights.safetensors"
+    assert lora_path("hub:owner/name", name) == lora_path("hub:owner/name", name, commit) == str(kept)
+    with pytest.raises(
+        FileNotFoundError, match=r"owner/name/other.safetensors: not found on the hub, nor in its cache"
+    ):
+        lora_path("hub:owner/name", "other.safetensors")
+    assert lora_path("models/lora", "a.safetensors") == "models/lora/a.safetensors"
+    with pytest.raises(ValidationError, match="is on the hub: name its file"):
+        Lora(source="hub:owner/name")
