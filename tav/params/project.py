@@ -15,7 +15,6 @@ from tav.params.sections import (
     Evaluate,
     Extract,
     Invert,
-    Lora,
     Model,
     Section,
     Text,
@@ -103,7 +102,7 @@ class Params(Section):
         videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
         references = [section.reference for section in edits if section.reference]
         trackers = [section.mask.tracker for section in edits if section.mask]
-        models: dict[str, Sequence[Model | Lora | None]] = {
+        models: dict[str, Sequence[Model | None]] = {
             "blip2": [self.caption.model],
             "clip": [self.evaluate.clip],
             "condition": [maps.depth, maps.pose, maps.person],

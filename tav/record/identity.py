@@ -57,6 +57,7 @@ UNSAID: dict[str, Any] = {
     "edit.steps": None,
     "edit.eta": 0.3,
     "edit.loras": [],
+    "edit.loras.file": None,
     "edit.loras.scale": 1.0,
     "edit.window": None,
     "edit.controls": [],
