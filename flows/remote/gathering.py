@@ -163,4 +163,11 @@ class Gathering:
         if rev == self.asked.rev:
             return True
         runs = runs_of(rev)  # none: another server's
-        return bool(runs) and all(run.end_time and datetime.now(UTC) - run.end_time > KEPT for run in runs)
+        return bool(runs) and all(_is_old(run) for run in runs)
+
+
+def _is_old(run: FlowRun) -> bool:
+    """Whether it has ended long ago, or waits since then for a worker: who asked for it has gone."""
+    waits = run.state is not None and run.state.is_scheduled()
+    since = run.end_time or (run.created if waits else None)
+    return since is not None and datetime.now(UTC) - since > KEPT

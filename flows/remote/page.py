@@ -1,6 +1,7 @@
 """What a run's page on Prefect's server shows: where each video is, and in the end the edits with their metrics."""
 
 import json
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -56,11 +57,11 @@ class Videos:
             {
                 "video": part.name,
                 "is": standing(run),
+                "on": run.labels.get(MACHINE, ""),
                 "stage": ", ".join(stages.get(run.id, [])),
                 "progress": "; ".join(progress.get(run.id, [])),
-                "on": run.labels.get(MACHINE, ""),
-                "said": _last_words(run),
                 "stages": len(part.stages),
+                "said": _last_words(run),  # last, as it may be long: Prefect cuts what is wider than the page
             }
             for part in self.parts
             if (run := runs[part.name])
@@ -85,7 +86,8 @@ def in_words(run: FlowRun) -> str:
 
 
 def _last_words(run: FlowRun) -> str:
-    return hidden((run.state and run.state.message) or "") if run.state and run.state.is_final() else ""
+    said = hidden((run.state and run.state.message) or "") if run.state and run.state.is_final() else ""
+    return said.partition(":")[0] if run.state and run.state.is_completed() else said
 
 
 def _running(ids: list[UUID]) -> tuple[dict[UUID, list[str]], dict[UUID, list[str]]]:
@@ -129,7 +131,7 @@ def edit_rows() -> list[Row]:
             shown = {
                 METRICS[metric].title: METRICS[metric].text(values[metric]) for metric in METRICS if metric in values
             }
-            rows.append({"edit": name, "video": edit.video, "prompt": edit.prompt, **shown})
+            rows.append({"edit": name, "video": edit.video, **shown, "prompt": edit.prompt})
     return rows
 
 
@@ -137,7 +139,7 @@ def _where() -> str:
     from tav.record import store
 
     report = Path("artifacts/report/index.html").absolute()
-    lines = [f"- Report: `{report}`" if report.exists() else "- The report was not made"]
+    lines = [f"- Report: `{report}` on {socket.gethostname()}" if report.exists() else "- The report was not made"]
     lines.append(
         f"- MLflow: `{hidden(store.safe(store.address()))}`, experiments `edits` and `tunings`; `tav ui` opens it"
     )

@@ -24,6 +24,13 @@ def test_how_a_video_stands(state: State, is_: str, words: str) -> None:
     assert (page.standing(run), page.in_words(run)) == (is_, words)
 
 
+def test_last_words_are_short_where_all_is_well() -> None:
+    made = State(type=StateType.COMPLETED, message="made 2 stages: tune@a, invert@a")
+    failed = State(type=StateType.FAILED, message="failed: tune@a exited with 1: error: no a today")
+    said = [page._last_words(FlowRun(flow_id=uuid4(), state=state)) for state in (made, failed)]
+    assert said == ["made 2 stages", failed.message]
+
+
 def test_the_edits_are_shown_with_their_metrics(fresh_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = json.loads(Path("params.yaml").read_text())
     params["edits"] = {"a--dog": {"video": "a", "prompt": "a dog"}, "b--cow": {"video": "b", "prompt": "a cow"}}
