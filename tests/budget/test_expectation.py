@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from counted_once import counted_once
 from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
 from tiny_controls import tiny_adapter, tiny_controlnet, tiny_ip_adapter
@@ -26,6 +27,13 @@ from tav.model.tuning import TuneSettings, tune
 
 SIZE = Size(height=16, width=32)
 FLOAT = torch.float32
+SLOW = Speed(flops=1e9, bandwidth=1e12, overhead=0.0)
+sampling = counted_once(expect_sampling)
+
+
+@counted_once
+def tuning(shapes, num_frames=8, **settings):
+    return expect_tuning(shapes, num_frames, SIZE, TuneSettings(**settings), speed=SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +56,15 @@ def test_memory_of_a_tuning_step(sd_folder, frames, prompt_embeds, shapes, gradi
 
 
 def test_what_saves_memory_is_seen_to(shapes):
-    def tuning(num_frames=8, **settings):
-        return expect_tuning(shapes, num_frames, SIZE, TuneSettings(**settings))
-
-    full = tuning()
-    assert tuning(gradient_checkpointing=True).activations < 0.7 * full.activations
-    assert tuning(precision="bf16").activations < 0.8 * full.activations
-    assert tuning(adam8bit=True).weights < full.weights
-    assert tuning(num_frames=4).activations < 0.7 * full.activations
-    whole = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True)
+    full = tuning(shapes)
+    assert tuning(shapes, gradient_checkpointing=True, adam8bit=True).activations < 0.7 * full.activations
+    assert tuning(shapes, precision="bf16").activations < 0.8 * full.activations
+    assert tuning(shapes, gradient_checkpointing=True, adam8bit=True).weights < full.weights
+    assert tuning(shapes, num_frames=4).activations < 0.7 * full.activations
+    whole = sampling(shapes, 8, SIZE, FLOAT, guided=True, speed=SLOW)
     split = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, split_guidance=True)
     assert split.activations < 0.7 * whole.activations
-    words = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, words=True)
+    words = sampling(shapes, 8, SIZE, FLOAT, guided=True, words=True)
     half = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, split_guidance=True, words=True)
     assert half.activations < 0.95 * words.activations
     assert words.activations > 1.3 * whole.activations  # three videos where there were two, and maps
@@ -111,10 +116,9 @@ def test_an_adapter_is_counted(sd_folder, shapes, tmp_path):
 
 
 def test_time_follows_the_work(shapes):
-    slow = Speed(flops=1e9, bandwidth=1e12, overhead=0.0)
-    few, many = (expect_tuning(shapes, f, SIZE, TuneSettings(), speed=slow).step_seconds for f in (4, 8))
+    few, many = tuning(shapes, num_frames=4).step_seconds, tuning(shapes).step_seconds
     assert 1.9 < many / few < 2.1
-    single, guided = (expect_sampling(shapes, 8, SIZE, FLOAT, guided=g, speed=slow).step_seconds for g in (False, True))
+    single, guided = (sampling(shapes, 8, SIZE, FLOAT, guided=g, speed=SLOW).step_seconds for g in (False, True))
     assert 1.9 < guided / single < 2.1
     assert all(value > 0 for value in measure_speed("cpu", FLOAT))
 
@@ -159,5 +163,5 @@ def test_memory_of_a_step_of_prompt_to_prompt(sd_folder, shapes):
         branch(latents, step)  # weights cast for the first time are no activations
         with Meter(None) as taken:
             branch(latents, step)
-    expected = expect_sampling(shapes, 8, SIZE, FLOAT, guided=True, words=True).activations
+    expected = sampling(shapes, 8, SIZE, FLOAT, guided=True, words=True).activations
     assert 0.95 * taken.peak < expected < 1.1 * taken.peak

@@ -1,21 +1,33 @@
 """What work is expected to take, and what is done about it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_once import counted_once
 from project import make_models, make_project
 from tiny_controls import tiny_controlnet, tiny_ip_adapter
 from typer.testing import CliRunner
 
 from tav.__main__ import app
+from tav.budget import expectation
 from tav.budget.plan import GB, Machine, Savings, Work, announce, choose, expect
 from tav.commands.plan import print_plan, works
 from tav.model.pretrained import load_shapes
 from tav.model.size import Size
 from tav.params import Params, UserError, check
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_step_once() -> Iterator[None]:
+    """The real network takes a step once for each kind of step: many tests ask of the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("expect_tuning", "expect_sampling"):
+            patch.setattr(expectation, name, counted_once(getattr(expectation, name)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +46,11 @@ def data(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return loaded
 
 
-@pytest.fixture
-def shapes(data: dict[str, Any]) -> Any:
-    return load_shapes(data["base"]["source"])
+@pytest.fixture(scope="module")
+def shapes(project: Path) -> Any:
+    from tav.params import read_yaml
+
+    return load_shapes(read_yaml(project / "params.yaml")["base"]["source"])
 
 
 TUNE = Work("tune", "cat", 8, Size(64, 64))
