@@ -1,12 +1,13 @@
 """A network tuned on 8 frames edits longer videos, at once and in windows: what is right, moves, and keeps its hue.
 
     python benchmarks/long_videos.py [--videos 2] [--frames 8 16 32 64 240] [--json FILE]
+    python benchmarks/long_videos.py --cost [--frames 24 64 240]
 
 The seeded videos of edit_quality.py, each tuned once on 8 frames of its path, and the same path in more frames, with
 params.yaml's settings: an edit of the object and one of the colour. Windows have 24 frames, of which 8 overlap, in the
 inversion and in the edits. Seams are where a window begins or ends: there the hue's step to the next frame is told by
-itself. Memory is what the process holds of its own at most (RssAnon) beyond what it held before, without what is mapped
-from files; time is seconds of CPU.
+itself. `--cost` takes one step of an inversion of each length, with the latents on disk, and tells seconds of CPU and
+what the process holds of its own at most (RssAnon), without what is mapped from files.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from edit_quality import JUDGE, VARIANTS, Figures, circular_spread, figures_of, make_videos, prepare
 
 from emoji_world.judge import Judge, Reading, load_judge, read
@@ -29,7 +31,9 @@ from emoji_world.world import PATHS, caption, move
 from tav import params as parameters
 from tav.artifacts import room_on_disk
 from tav.from_params import invert_video, sample_edit
+from tav.model.inflation import inflate
 from tav.model.latents import decode, encode_moments
+from tav.model.pretrained import load_pipeline
 from tav.model.prompts import encode_prompts
 from tav.model.windows import windows_of
 from tav.params import Window
@@ -49,15 +53,13 @@ def of_video(settings: parameters.Params, judge: Judge, number: int, frames: lis
         scenes = move(whole, PATHS[number % len(PATHS)], length)
         latents = encode_moments(pipe.vae, render_video(scenes)).mean
         for window in [None, WINDOW] if length > WINDOW.frames else [None]:
-            facts = {"video": number, "frames": length, "windows": window is not None}
+            facts: dict[str, Any] = {"video": number, "frames": length, "windows": window is not None}
             invert = settings.invert.model_copy(update={"window": window})
             how = settings.edit.model_copy(update={"window": window})
             with tempfile.TemporaryDirectory() as folder, room_on_disk(Path(folder)) as room:
-                with measured(facts, "inversion"):
-                    inverted = invert_video(pipe, invert, latents, source, room=room)
+                inverted = invert_video(pipe, invert, latents, source, room=room)
                 for kind, target in zip(EDITS, targets, strict=True):
-                    with measured(facts, "edit"):
-                        edited = sample_edit(pipe, how, inverted, target, negative)
+                    edited = sample_edit(pipe, how, inverted, target, negative)
                     seen = read(judge, decode(pipe.vae, edited))
                     yield facts | {"kind": kind} | figures_of(kind, asked[kind], scenes, seen) | hues_of(seen)
 
@@ -69,18 +71,29 @@ def hues_of(seen: Reading) -> Figures:
     windows = windows_of(len(hues), WINDOW.frames, WINDOW.overlap)
     seams = {window.start - 1 for window in windows[1:]} | {window.stop - 1 for window in windows[:-1]}
     at = np.isin(np.arange(len(steps)), list(seams))
-    return {
-        "hue spread": circular_spread(hues),
-        "hue step": float(steps[~at].mean()),
-        "hue step at seams": float(steps[at].mean()) if at.any() else float("nan"),
-    }
+    told = {"hue spread": circular_spread(hues), "hue step": float(steps[~at].mean())}
+    return told | ({"hue step at seams": float(steps[at].mean())} if at.any() else {})
+
+
+def costs(settings: parameters.Params, frames: list[int]) -> Iterator[dict[str, Any]]:
+    """Seconds and memory of a step of each length: first in windows, as memory that was once taken may stay."""
+    pipe = load_pipeline(settings.base.source)
+    inflate(pipe.unet)
+    (source,) = encode_prompts(pipe, ["a red car on a road"])
+    config, one = pipe.unet.config, settings.invert.model_copy(update={"num_inference_steps": 1})
+    for window in (WINDOW, None):
+        for length in frames:
+            latents = torch.randn(length, config.in_channels, config.sample_size, config.sample_size)
+            facts: dict[str, Any] = {"frames": length, "windows": window is not None}
+            with tempfile.TemporaryDirectory() as folder, room_on_disk(Path(folder)) as room, measured(facts):
+                invert_video(pipe, one.model_copy(update={"window": window}), latents, source, room=room)
+            yield facts
 
 
 @contextmanager
-def measured(facts: dict[str, Any], name: str) -> Iterator[None]:
+def measured(facts: dict[str, Any]) -> Iterator[None]:
     """Put the seconds of CPU and the memory of a block into `facts`."""
-    before = peak = _own_memory()
-    over = threading.Event()
+    peak, over = _own_memory(), threading.Event()
 
     def look() -> None:
         nonlocal peak
@@ -94,7 +107,7 @@ def measured(facts: dict[str, Any], name: str) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-    facts[f"{name}, s"], facts[f"{name}, MB"] = time.process_time() - began, (peak - before) / 1e6
+    facts |= {"seconds": time.process_time() - began, "MB": peak / 1e6}
 
 
 def _own_memory() -> int:
@@ -109,7 +122,7 @@ def table_of(rows: list[dict[str, Any]]) -> dict[str, Figures]:
     for length, windows in dict.fromkeys((row["frames"], row["windows"]) for row in rows):
         alike = [row for row in rows if (row["frames"], row["windows"]) == (length, windows)]
         names = [name for name in alike[0] if name not in ("video", "frames", "windows", "kind")]
-        means = {name: float(np.mean([row[name] for row in alike if name in row])) for name in names}
+        means = {name: float(np.mean([row[name] for row in alike])) for name in names}
         table[f"{length} frames, {'windows' if windows else 'at once'}"] = means | {"edits": len(alike)}
     return table
 
@@ -120,8 +133,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="*", default=[8, 16, 32, 64, 240])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cost", action="store_true", help="seconds and memory of a step, and nothing else")
     asked = parser.parse_args()
-    settings, judge, rows = parameters.load(asked.params), load_judge(JUDGE), []
+    settings = parameters.load(asked.params)
+    if asked.cost:
+        for row in costs(settings, asked.frames):
+            print(row, flush=True)
+        return
+    judge, rows = load_judge(JUDGE), []
     for number in range(asked.videos):
         for row in of_video(settings, judge, number, asked.frames):
             rows.append(row)

@@ -83,6 +83,8 @@ class Job:
 
     def _child(self, command: Sequence[str]) -> ends.Exit:
         env = {"TAV_LINE_EVERY": "1"} | process.environment(_cores())
+        if "TAV_RESIDENT" not in os.environ:
+            del env["TAV_RESIDENT"]  # what holds the models ends with the child, not with the page
         return process.run(command, env, self._hear, None, self.stop)
 
     def _hear(self, line: str) -> None:

@@ -188,6 +188,10 @@ def test_its_result_plays_beside_the_source(page: Page, project: Path, url: str)
         assert answer.read() == (project / f"artifacts/edit/{RED}/video.mp4").read_bytes()
 
 
+def test_nothing_stays_in_memory_when_nothing_runs(page: Page, project: Path) -> None:
+    wait_for(lambda: len(left(project)) == 1)  # the server
+
+
 def test_another_edit_of_it_is_not_tuned_again_and_another_person_waits(
     page: Page, project: Path, url: str, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
