@@ -10,5 +10,8 @@ What is stale is DVC's word, and what a stage does is tav's. Nothing here import
     supervisor.py, which stops a command when who started it is gone
     repro.py     that child: has DVC make one stage, and tells by its exit code how that ended
     ends.py      the table of those codes: what each means, and whether another try can cure it
-    dvc_api.py   all that we use of DVC's Python interface
+    dvc_host.py  one DVC that reads the project once, and makes each stage in a fork, which
+    front.py     stands for, as a child
+    dvc_api.py   all that we use of DVC's Python interface, and
+    dvc_once.py  what DVC does anew for each stage, done once
 """

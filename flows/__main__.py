@@ -49,6 +49,13 @@ def run_workers(pool: str, checkpoint_minutes: float) -> int:
     return _ended(start)
 
 
+def run_dvc(words: list[str]) -> int:
+    """A command of DVC's, with what DVC does anew for each stage done once. Gives its exit code."""
+    from flows.dvc_api import command
+
+    return command(words)
+
+
 def _ended(act: Callable[[], int]) -> int:
     """What `act` gives, or how it went wrong. For a process that does nothing else: it sets up Prefect and signals."""
     for name, value in SETTINGS.items():

@@ -51,13 +51,13 @@ def read(targets: Iterable[str] = ()) -> list[Stage]:
     targets: names (`tune@man-skiing`) or groups (`tune`); they and all that they need. None: all stages.
     Raises UserError: an unknown target, a graph that DVC can't read, another DVC at work on it.
     """
-    with _asked() as dvc, dvc.repository() as repo:
+    with _asked() as dvc, dvc.repository() as repo, dvc.held(repo):
         graph = dvc.graph(repo)
         if all(name.endswith(".dvc") for name in graph):
             raise UserError("dvc.yaml has no stages: take it back from git, or `tav upgrade` writes it anew")
         upstream = {name: node.upstream for name, node in graph.items()}
         needed = _closure(_chosen(list(upstream), list(targets)), upstream)
-        status = dvc.status(repo, sorted(needed) if len(needed) < len(upstream) else None)
+        status = dvc.status(repo, needed)
     return [
         Stage(
             name=name,

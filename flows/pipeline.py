@@ -31,6 +31,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, process
 from flows.dag import Stage
+from flows.dvc_host import hosted
 from flows.ends import Exit
 from flows.remote.secret import hidden
 from flows.schedule import Schedule, Share, this_machine
@@ -63,7 +64,8 @@ def pipeline(targets: list[str] | None = None, jobs: int | None = None) -> State
     stop = threading.Event()
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
-        run_all(schedule, futures, stop, make, cancelled)
+        with hosted():
+            run_all(schedule, futures, stop, make, cancelled)
     finally:  # Ctrl-C, SIGTERM, a cancelled flow
         stop.set()
         wait(list(futures.values()), timeout=GRACE + 4)

@@ -11,13 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from flows import supervisor
+from flows import front, supervisor
+from flows.dvc_host import PLACE
 from flows.ends import Exit, tell
 from flows.supervisor import GRACE
 
 
 def repro(*stages: str) -> list[str]:
     """The command that makes stages of dvc.yaml that DVC finds stale. `ends.tell` knows its exit codes."""
+    if PLACE in os.environ and len(stages) == 1:
+        return [sys.executable, "-I", "-S", front.__file__, os.environ[PLACE], *stages]
     return [sys.executable, "-P", "-m", "flows.repro", *stages]  # -P: not a flows.py of the project
 
 

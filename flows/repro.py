@@ -7,8 +7,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows import ends
+
+if TYPE_CHECKING:
+    from flows.dvc_api import Project
 
 COUNTS = Path("/proc/vmstat")
 """Where Linux counts what it killed for memory, in containers too."""
@@ -16,12 +20,13 @@ SAYS = "\x1e"
 """Begins a line of `each`: "STAGE" before it is made, "STAGE CODE" after."""
 
 
-def main(stage: str) -> int:
+def main(stage: str, project: "Project | None" = None) -> int:
+    """project: as a host (flows/dvc_host.py) read it, which this process is a fork of."""
     from flows import dvc_api
 
     kills = kills_for_memory()
     try:
-        return dvc_api.reproduce(stage)
+        return dvc_api.reproduce(stage, project)
     except dvc_api.CommandFailed as error:
         return ends.code_of_stage(error.status, killed_for_memory=kills_for_memory() > kills)
     except dvc_api.LockError as error:

@@ -147,6 +147,14 @@ def run(
     raise typer.Exit(run_flow(targets or [], jobs, on if workers else None))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def dvc(context: typer.Context) -> None:
+    """DVC's own commands, quick with hundreds of videos too: `tav dvc status`, `tav dvc repro`."""
+    from flows.__main__ import run_dvc
+
+    raise typer.Exit(run_dvc(context.args))
+
+
 @app.command()
 def worker(
     pool: Annotated[str, typer.Argument(help="gpu (which also runs what needs none) or cpu.", metavar="POOL")] = "gpu",

@@ -11,6 +11,8 @@ from flows import dvc_api, ends, repro
 
 
 def test_the_pieces_are_where_they_were() -> None:
+    import dvc.repo.reproduce
+    import dvc.repo.status
     import dvc.stage.cache
     import dvc.stage.exceptions
     import dvc.stage.run
@@ -21,7 +23,8 @@ def test_the_pieces_are_where_they_were() -> None:
     assert issubclass(LockError, DvcException)
     assert issubclass(ReproductionError, DvcException)
     assert "_wait_for_lock" in inspect.signature(Repo.__init__).parameters
-    assert {"targets"} <= set(inspect.signature(Repo.status).parameters)
+    assert "stage.status(check_updates=check_updates" in inspect.getsource(dvc.repo.status._joint_status)
+    assert "_reproduce(steps, graph=graph" in inspect.getsource(dvc.repo.reproduce.reproduce)
     assert {"targets", "single_item"} <= set(inspect.signature(Repo.reproduce).parameters)
     assert "StageCmdFailedError(cmd, p.returncode)" in inspect.getsource(dvc.stage.run._run)
     assert hasattr(dvc.stage.run, "StageCmdFailedError")
@@ -86,3 +89,15 @@ def test_what_dvc_refuses_is_one_line(done_project: Path, run_here: None, capsys
     said = capsys.readouterr().err
     assert "nothing@a" in said
     assert said.count("\n") == 1
+
+
+def test_dvcs_own_commands_run_here(done_project: Path, run_here: None, capfd: pytest.CaptureFixture[str]) -> None:
+    from flows.__main__ import run_dvc
+
+    assert run_dvc(["status"]) == 0
+    assert "up to date" in capfd.readouterr().out
+    Path("how/first.py").write_text("# another\n")
+    before = Path("dvc.lock").read_text()
+    assert run_dvc(["repro", "first@a"]) == 0
+    assert Path("dvc.lock").read_text() != before
+    assert run_dvc(["repro", "nothing@a"]) == 255
