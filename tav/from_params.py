@@ -131,12 +131,12 @@ def told_cut(stage: str, pipe: Any, prompt: str) -> str:
 
 def precision_of(compute: Compute, device: str) -> "Precision":
     """fp32, bf16 or fp16: what `auto` comes to on a device."""
-    import torch
-
     if compute.precision != "auto":
         return compute.precision
-    if torch.device(device).type != "cuda":
+    if device.partition(":")[0] != "cuda":
         return "fp32"
+    import torch
+
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 

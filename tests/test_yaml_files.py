@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tav.params import UserError, check, load, read_yaml
+from tav.params import UserError, check, load, read_quickly, read_yaml
 
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
 SECTIONS = "\n".join(SHIPPED.read_text().partition("\nbase:")[1:])
@@ -174,3 +174,18 @@ def test_a_section_takes_no_infinite_number() -> None:
     data["extract"]["start"] = float("inf")
     with pytest.raises(UserError, match=r"extract\.start: input should be a finite number, got inf"):
         check(data)
+
+
+def test_what_a_program_wrote_is_read_quickly_and_alike(tmp_path: Path) -> None:
+    """libyaml and ruamel's own parser; what may be deep, unfold or be broken is left to the latter."""
+    file = tmp_path / "dvc.lock"
+    plain = "schema: '2.0'\nstages:\n  a@b:\n    cmd: [x]\n    params:\n      p: {a: 4e-4, b: on, c: 012, d: 1e3}\n"
+    for text in (plain, "", "a: '&b *c'\n", "a: &b {c: 1}\nd: *b\n", "k: \u2603 [[[[[[[[[[\n"):
+        file.write_text(text)
+        assert read_quickly(file) == read_yaml(file), text
+    for broken in ("[" * 100_000, "a: [", "a: &a [*a]", "a:\n" + "".join(" " * i + "b:\n" for i in range(1, 200))):
+        file.write_text(broken)
+        with pytest.raises(UserError, match=r"^dvc.lock is not YAML: "):
+            read_quickly(file)
+    with pytest.raises(UserError, match=r"^no dvc\.lock in"):
+        read_quickly(tmp_path / "nothing" / "dvc.lock")

@@ -1,6 +1,7 @@
 """What tuning and editing will take, and how they save memory where they must (`compute.memory` of params.yaml)."""
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tav.model.reference_files import AdapterShapes
 
 GB = 1e9
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, of AMD, of Windows below."""
 CAPS = {"12gb": 12 * GB, "16gb": 16 * GB, "24gb": 24 * GB}
 
 
@@ -72,17 +75,25 @@ class TooMuch(UserError):
 
 
 def machine() -> Machine:
-    import torch
+    device = _device()
+    if device.startswith("cuda"):
+        import torch
 
-    from tav.model.device import best_device
-
-    with told():
-        device = best_device()
-    if torch.device(device).type == "cuda":
         return Machine(device, torch.cuda.get_device_properties(device).total_memory)
     limit = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
     limits = [float(text) for text in [limit.read_text().strip()] if text != "max"] if limit.exists() else []
     return Machine(device, min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits]))
+
+
+def _device() -> str:
+    """As `best_device`, without PyTorch on a Linux that has no GPU's driver."""
+    drivers = any(Path(driver).exists() for driver in DRIVERS)
+    if sys.platform == "linux" and not drivers and os.environ.get("TAV_DEVICE", "cpu") in ("", "cpu"):
+        return "cpu"
+    from tav.model.device import best_device
+
+    with told():
+        return str(best_device())
 
 
 def choose(

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tav.budget.plan import GB, Savings, TooMuch, Work, choose, edit_work, machine, window_of
+from tav.budget.plan import GB, Work, edit_work, machine, window_of
+from tav.commands.expected import Expected, Taken
 from tav.model.size import Size
-from tav.params import BY_VIDEO_MODEL, Extract, Params, told
+from tav.params import BY_VIDEO_MODEL, Extract, Params
 
 if TYPE_CHECKING:
-    from tav.budget.expectation import Expectation
     from tav.video import VideoInfo
 
 
@@ -20,55 +19,43 @@ def print_plan(params: Params) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tav.budget.meter import measure_speed
-    from tav.from_params import dtype_of, precision_of
-    from tav.model.pretrained import load_shapes
+    from tav.from_params import precision_of
 
-    on, base = machine(), params.base
-    with told():
-        pipe = load_shapes(base.place, revision=base.revision, config=base.config)
-    speed = measure_speed(on.device, dtype_of(params.compute, on.device))
-    known: dict[Work, tuple[Savings, Expectation] | TooMuch] = {}
+    on = machine()
+    expected = Expected(params, on)
+    beside = any(edit.controls or edit.reference for edit in map(params.edit_of, params.edits))
     table = Table(title=f"On {on.device} with {on.memory / GB:.1f} GB, {precision_of(params.compute, on.device)}")
     for name in ("stage", "frames", "size", "memory", "saved by", "time"):
         table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
     total, left_out = 0.0, ""
-    for work in works(params, pipe):
+    for work in works(params, expected.shapes if beside else None):
         cells = [f"{work.stage}@{work.key}", str(work.num_frames), f"{work.size.width}x{work.size.height}"]
-        alike = replace(work, key=_own(params, work))
-        if alike not in known:
-            try:
-                known[alike] = choose(params, work, pipe, on, speed)
-            except TooMuch as error:
-                known[alike] = error
-        found = known[alike]
-        if isinstance(found, TooMuch):
-            table.add_row(*cells, "too much", found.advice, "")
+        taken = expected.of(work)
+        if taken.memory is None:
+            table.add_row(*cells, "too much", taken.saved_by, "")
             left_out = ", without what is too much"
             continue
-        savings, expected = found
-        taken = seconds(params, work, expected)
-        total += taken
-        table.add_row(*cells, f"{expected.memory(on.device) / GB:.1f} GB", str(savings), _clock(taken))
+        time = seconds(params, work, taken)
+        total += time
+        table.add_row(*cells, f"{taken.memory / GB:.1f} GB", taken.saved_by, _clock(time))
+    expected.keep()
     console = Console(width=None if Console().is_terminal else 140)
     console.print(table)
     console.print(f"In all about {_clock(total)} of computing, one after the other{left_out}.")
 
 
-def _own(params: Params, work: Work) -> str:
-    """Settings of its own that change what a stage is expected to take."""
-    if work.stage != "tune":
-        return str(window_of(params, work))
-    own = {"gradient_checkpointing", "official_checkpointing", "window_frames"}
-    return str(params.tune_of(work.key).model_dump(include=own))
-
-
 def works(params: Params, shapes: Any) -> Iterator[Work]:
-    """Of each video and edit of params.yaml, at the size that extract would give it. shapes: from `load_shapes`."""
+    """Of each video and edit of params.yaml, at the size that extract would give it.
+
+    shapes: from `load_shapes`; None will do where no edit has controls or a reference.
+    """
     from tav.controls_from_params import control_shapes, reference_shapes
     from tav.video import fitted_size, probe
 
     networks: dict[Any, tuple[Any, ...]] = {}  # edits with the same controls are alike
+    edits: dict[str, list[str]] = {key: [] for key in params.videos}
+    for name, edit in params.edits.items():
+        edits[edit.video].append(name)
     for key, video in params.videos.items():
         extract, info = params.extract_of(key), probe(Path(video.path))
         width, height = fitted_size(info.width, info.height, extract.size)
@@ -76,10 +63,12 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
         num_frames = extract.num_frames or _all_frames(extract, info)
         yield Work("tune", key, num_frames, size)
         yield Work("invert", key, num_frames, size)
-        for name, edit in params.edits.items():
+        for name in edits[key]:
             settings = params.edit_of(name)
-            if edit.video == key and settings.method not in BY_VIDEO_MODEL:  # whose networks it doesn't know
-                beside = networks.setdefault(settings.controls, control_shapes(settings, shapes))
+            if settings.method not in BY_VIDEO_MODEL:  # whose networks it doesn't know
+                if settings.controls not in networks:
+                    networks[settings.controls] = control_shapes(settings, shapes)
+                beside = networks[settings.controls]
                 yield edit_work(params, name, num_frames, size, beside, reference_shapes(settings, shapes))
 
 
@@ -90,7 +79,7 @@ def _all_frames(extract: Extract, info: "VideoInfo") -> int:
     return max(1, math.ceil(later / step))
 
 
-def seconds(params: Params, work: Work, expected: "Expectation") -> float:
+def seconds(params: Params, work: Work, expected: Taken) -> float:
     """Of computing: loading and start-up come on top."""
     steps, vae = params.invert.num_inference_steps, expected.frame_seconds * work.num_frames
     if work.stage == "tune":
@@ -103,10 +92,12 @@ def seconds(params: Params, work: Work, expected: "Expectation") -> float:
 
 def windows(params: Params, work: Work) -> int:
     """How many an inversion or an edit takes for a step."""
+    window = window_of(params, work)
+    if window is None:
+        return 1
     from tav.model.windows import windows_of
 
-    window = window_of(params, work)
-    return 1 if window is None else len(windows_of(work.num_frames, window.frames, window.overlap))
+    return len(windows_of(work.num_frames, window.frames, window.overlap))
 
 
 def _clock(seconds: float) -> str:

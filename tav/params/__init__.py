@@ -20,6 +20,7 @@ from tav.params.project import Video as Video
 from tav.params.project import VideoEdit as VideoEdit
 from tav.params.reading import check as check
 from tav.params.reading import load as load
+from tav.params.reading import read_quickly as read_quickly
 from tav.params.reading import read_yaml as read_yaml
 from tav.params.reading import told as told
 from tav.params.sections import Base as Base

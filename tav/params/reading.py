@@ -30,6 +30,13 @@ def read_yaml(path: Path) -> Any:
     return read(path)
 
 
+def read_quickly(path: Path) -> Any:
+    """As `read_yaml`, of a large file that a program wrote."""
+    from tav.yaml_files import read_quickly as read
+
+    return read(path)
+
+
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml. Raises UserError with all that is wrong."""
     return check(read_yaml(path), path.name)

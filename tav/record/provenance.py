@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tav.artifacts import MODELS, artifact, model_record, read_json
-from tav.params import UserError, read_yaml
+from tav.params import UserError, read_quickly
 from tav.record.identity import hash_of, said
 from tav.settings import FILE, LABELS, OF_EDITS, STAGES
 
 Entries = dict[str, dict[str, Any]]
 """Stages of dvc.lock by name, as in `tune@man-skiing`."""
+Producers = dict[str, tuple[str, str]]
 Settings = dict[str, dict[str, Any]]
 """Stage -> its settings.json."""
 RECORDED = {"precision", "token_merging"}
@@ -144,7 +145,7 @@ class Stale(Exception):
 
 def read_lock() -> Entries:
     """The stages of dvc.lock. Empty where there is none yet. Raises UserError where it is none of DVC's."""
-    data = (read_yaml(Path("dvc.lock")) if Path("dvc.lock").exists() else None) or {}
+    data = (read_quickly(Path("dvc.lock")) if Path("dvc.lock").exists() else None) or {}
     try:
         entries = {name: dict(entry) for name, entry in (data.get("stages") or {}).items()}
         [(part["path"], part["md5"]) for entry in entries.values() for kind in KINDS for part in entry.get(kind) or []]
@@ -153,9 +154,17 @@ def read_lock() -> Entries:
     return entries
 
 
-def upstream(lock: Entries, name: str) -> Entries:
-    """The entry `name` and all that it was made from, in order. Raises Stale."""
-    producers = {out["path"]: (n, out["md5"]) for n, entry in lock.items() for out in entry.get("outs") or []}
+def producers(lock: Entries) -> Producers:
+    """Path -> the stage that made it, and its hash."""
+    return {out["path"]: (name, out["md5"]) for name, entry in lock.items() for out in entry.get("outs") or []}
+
+
+def upstream(lock: Entries, name: str, made_by: Producers | None = None) -> Entries:
+    """The entry `name` and all that it was made from, in order. Raises Stale.
+
+    made_by: of the lock, for who asks for many.
+    """
+    made_by = producers(lock) if made_by is None else made_by
     found: Entries = {}
     begun: set[str] = set()
 
@@ -164,7 +173,7 @@ def upstream(lock: Entries, name: str) -> Entries:
             raise Stale(f"{name} was made from itself, says dvc.lock")
         begun.add(name)
         for dep in lock[name].get("deps") or []:
-            producer, md5 = producers.get(dep["path"], (None, None))
+            producer, md5 = made_by.get(dep["path"], (None, None))
             if producer is None:
                 continue
             if dep["md5"] != md5:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tav.params import Params, UserError
-from tav.record.provenance import Entries, Made, Stale, read_lock, settings_here, upstream
+from tav.record.provenance import Entries, Made, Producers, Stale, producers, read_lock, settings_here, upstream
 from tav.record.rows import Rows, open_rows
+from tav.record.seen import tell, told_before
 from tav.record.store import usable
 
 LONG = 20
@@ -41,28 +42,35 @@ def record(params: Params) -> Recorded:
 
     Only what is whole is recorded: everything upstream as it was, and the files as dvc.lock names them.
     """
+    before = told_before(params)
+    if before is not None:
+        return Recorded(*before)
     lock = read_lock()
     names = [name for name in lock if name.startswith(("tune@", "evaluate@"))]
     if not names:
         return Recorded()
     asked = {f"tune@{video}" for video in params.videos} | {f"evaluate@{edit}" for edit in params.edits}
     count = dict.fromkeys(Recorded._fields, 0)
+    made_by = producers(lock)
     with usable(), open_rows() as rows:
         for name in _with_bar(names):
-            outcome = _record(rows, lock, name)
+            outcome = _record(rows, lock, made_by, name)
             if outcome in ("stale", "absent"):
                 count[outcome if name in asked else "gone"] += 1  # what nobody asks for can't be made up to date
                 continue
             count["edits" if name.startswith("evaluate@") else "tunings"] += 1
             if outcome != "same":
                 count[outcome] += 1
-    return Recorded(**count)
+    recorded = Recorded(**count)
+    if not recorded.absent and not recorded.gone:  # files may come back
+        tell(params, list(recorded._replace(new=0, updated=0)))
+    return recorded
 
 
-def _record(rows: Rows, lock: Entries, name: str) -> str:
+def _record(rows: Rows, lock: Entries, made_by: Producers, name: str) -> str:
     """As `Rows.record`, or "stale"."""
     try:
-        made = Made(name, upstream(lock, name), settings_here(name))
+        made = Made(name, upstream(lock, name, made_by), settings_here(name))
         made.identity  # noqa: B018 - reads what it is made of
     except Stale:
         return "stale"

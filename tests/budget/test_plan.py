@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from tav.__main__ import app
 from tav.budget import expectation
-from tav.budget.plan import GB, Machine, Savings, Work, announce, choose, expect
+from tav.budget.plan import GB, Machine, Savings, Work, announce, choose, expect, machine
+from tav.commands.expected import Expected, Taken
 from tav.commands.plan import print_plan, works
 from tav.model.pretrained import load_shapes
 from tav.model.size import Size
@@ -160,3 +161,23 @@ def test_the_command_says_what_is_too_much(data: dict[str, Any], capsys: pytest.
     assert re.search(r"tune@dog .* too much .* This would fit: ", printed)
     assert re.search(r"tune@cat .* \d+\.\d GB .* gradient checkpointing", printed)
     assert "without what is too much" in printed
+
+
+def test_what_was_found_is_kept_for_the_next_plan(data: dict[str, Any]) -> None:
+    params, on = check(data), machine()
+    listed = list(works(params, None))
+
+    def asked(params: Params) -> tuple[list[Taken], bool]:
+        """What is expected, and whether the network was asked for it."""
+        expected = Expected(params, on)
+        found = [expected.of(work) for work in listed]
+        expected.keep()
+        return found, "shapes" in vars(expected)
+
+    assert asked(params)[1]
+    assert asked(params)[1]  # where no project is, nothing is kept
+    Path(".dvc/tmp").mkdir(parents=True)
+    found = asked(params)[0]
+    assert asked(params) == (found, False)
+    data["tune"]["official_checkpointing"] = True
+    assert asked(check(data))[1]
