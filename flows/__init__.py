@@ -13,5 +13,6 @@ What is stale is DVC's word, and what a stage does is tav's. Nothing here import
     dvc_host.py  one DVC that reads the project once, and makes each stage in a fork, which
     front.py     stands for, as a child
     dvc_api.py   all that we use of DVC's Python interface, and
-    dvc_once.py  what DVC does anew for each stage, done once
+    dvc_once.py  what DVC does anew for each stage, done once: parameters, locks, hashes, and in
+    dvc_lock.py  dvc.lock
 """

@@ -18,7 +18,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.stage.cache import StageCache
 from dvc.stage.exceptions import StageCmdFailedError
 
-from flows import dvc_once, ends
+from flows import dvc_lock, dvc_once, ends
 
 dvc_once.install()
 
@@ -80,11 +80,9 @@ def status(repo: Any, names: Container[str] | None = None) -> dict[str, list[Any
 
     As `Repo.status`, which reads the project anew for each name that it is given.
     """
-    found: dict[str, list[Any]] = {}
     with held(repo):
-        for stage in repo.index.stages:
-            if names is None or stage.addressing in names:
-                found.update(stage.status(check_updates=True))
+        asked = [(stage, None) for stage in repo.index.stages if names is None or stage.addressing in names]
+        found: dict[str, list[Any]] = dvc_once.joint_status(asked)
     return found
 
 
@@ -95,7 +93,7 @@ class Project:
         self.repo = Repo(_wait_for_lock=True)
         with held(self.repo):
             self._texts = _texts()
-            self._entries = dvc_once.entries_in(LOCK)
+            self._entries = dvc_lock.entries_in(LOCK)
             self._stages = {stage.addressing: stage for stage in self.repo.index.stages}
 
     def is_current(self) -> bool:
@@ -104,7 +102,7 @@ class Project:
 
     def stage(self, name: str) -> Any:
         """A stage of dvc.yaml. None where dvc.lock says otherwise of it by now, or can't be read by lines."""
-        now = dvc_once.entries_in(LOCK)
+        now = dvc_lock.entries_in(LOCK)
         as_read = now is not None and self._entries is not None and now.get(name) == self._entries.get(name)
         return self._stages.get(name) if as_read and not name.endswith(".dvc") else None
 

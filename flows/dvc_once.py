@@ -1,10 +1,14 @@
 """What DVC does anew for each stage, done once. Same answers, same dvc.lock; only the time is another.
 
-DVC parses params.yaml for each stage that has a parameter there, and searches all of it for each parameter; it writes
-dvc.lock by parsing and writing all of it, slowly, for each stage. Both grow with the square of the project.
+DVC parses params.yaml for each stage that has a parameter there, and searches all of it for each parameter, which grows
+with the square of the project; it locks for each stage, and hashes a path for each stage that has it. dvc.lock is in
+flows/dvc_lock.py.
 """
 
 import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,26 +16,31 @@ from typing import Any
 import dpath
 import dvc.dependency.param
 import dvc.dvcfile
+import dvc.repo.status
+import dvc.rwlock
+from dvc.dependency.db import AbstractDependency
+from dvc.dependency.repo import RepoDependency
 from dvc.fs import LocalFileSystem
-from dvc.stage.serialize import to_lockfile
-from dvc.utils.serialize import dumps_yaml, parse_yaml
+from dvc.output import Output
+from dvc.utils.serialize import parse_yaml
+
+from flows import dvc_lock
 
 _read_by_dvc = dvc.dependency.param.read_param_file
-_dump_by_dvc = dvc.dvcfile.Lockfile.dump_stages
+_status_by_dvc = dvc.repo.status._joint_status
 
-HEAD = "schema: '2.0'\nstages:\n"
-NAME = re.compile(r"  [A-Za-z_][\w@-]*:")
-"""A stage's first line, where its name needs no quotes."""
+APART = (RepoDependency, AbstractDependency)
+"""What is of no file here, and has no lock."""
 PART = re.compile(r"[\w@-]+")
 """Of a parameter's name: no pattern."""
-ODD = re.compile(r"^ *#|^ *[?:] |[:-] [&*]\w+$|[:-] &\w+ |[\x85\u2028\u2029\ufeff]", re.MULTILINE)
-"""What a person, an alias or a strange text may have put into dvc.lock: then DVC writes it."""
 
 
 def install() -> None:
     """Have DVC of this process do so."""
     dvc.dependency.param.read_param_file = read_parameters
-    dvc.dvcfile.Lockfile.dump_stages = dump_stages
+    dvc.dvcfile.Lockfile.dump_stages = dvc_lock.dump_stages
+    dvc.dvcfile.Lockfile._load_yaml = dvc_lock.load
+    dvc.repo.status._joint_status = joint_status
 
 
 def read_parameters(fs: Any, path: str, key_paths: list[str] | None = None, flatten: bool = False, **how: Any) -> Any:
@@ -51,60 +60,41 @@ def read_parameters(fs: Any, path: str, key_paths: list[str] | None = None, flat
     return deepcopy(found)  # at once, so that what was one object stays one
 
 
-def dump_stages(lock: Any, stages: list[Any], **how: Any) -> None:
-    """As DVC's `Lockfile.dump_stages`, which parses and writes all of dvc.lock."""
-    path = Path(lock.path)
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    entries = {name: entry for stage in stages for name, entry in to_lockfile(stage, **how).items()}
-    try:
-        fresh = with_entries(text, entries)
-    except ValueError:
-        _dump_by_dvc(lock, stages, **how)
-        return
-    if fresh != text:
-        dvc.dvcfile.logger.info("Updating lock file '%s'", lock.relpath)
-        half = path.with_name(f".tmp-{path.name}")
-        half.write_text(fresh, encoding="utf-8")
-        half.replace(path.resolve())  # it may be a link
-        lock.repo.scm_context.track_file(lock.relpath)
+def joint_status(pairs: Iterable[tuple[Any, Any]], check_updates: bool = True) -> dict[str, list[Any]]:
+    """As DVC's `_joint_status`, which locks and hashes for each stage: here all is locked, and each path hashed once.
 
-
-def with_entries(text: str, entries: dict[str, Any]) -> str:
-    """dvc.lock's text with these entries: each in its old place, or at the end.
-
-    Raises ValueError where the text or an entry is not so plain that its lines can be moved as they are.
+    pairs: stages, and what of them counts. Raises LockError where one of them is being made.
     """
-    blocks = _blocks(text)
-    for name, entry in entries.items():
-        blocks[name] = _blocks(dumps_yaml({"schema": "2.0", "stages": {name: entry}}))[name]
-    return HEAD + "".join(blocks.values())
-
-
-def entries_in(lock: Path) -> dict[str, str] | None:
-    """Stage -> its lines in dvc.lock. None where it is not so plain."""
-    try:
-        text = lock.read_text(encoding="utf-8")
-        return _blocks(text)
-    except FileNotFoundError:
+    pairs = list(pairs)
+    if not pairs:
         return {}
-    except ValueError:
-        return None
+    repo = pairs[0][0].repo
+    paths = [item.fs_path for stage, _ in pairs for item in (*stage.deps, *stage.outs) if not isinstance(item, APART)]
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    hash_by_dvc = Output._get_hash_meta
+    known: dict[tuple[Any, ...], Any] = {}
+
+    def hash_once(item: Any) -> Any:
+        what = item.fs.protocol, item.fs_path, item.hash_name, item.use_cache
+        if what not in known:
+            known[what] = hash_by_dvc(item)
+        return known[what]
+
+    held = dvc.rwlock.rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), list(dict.fromkeys(paths)), [], hardlink)
+    once = _instead(Output, "_get_hash_meta", hash_once)
+    with held, once, _instead(dvc.rwlock, "rwlock", lambda *_: nullcontext()):
+        found: dict[str, list[Any]] = _status_by_dvc(pairs, check_updates)
+    return found
 
 
-def _blocks(text: str) -> dict[str, str]:
-    """Stage -> its lines."""
-    if not text.startswith(HEAD) or not text.endswith("\n") or ODD.search(text):
-        raise ValueError("not as DVC writes it")
-    blocks: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in text[len(HEAD) : -1].split("\n"):
-        if line.startswith("    "):
-            lines.append(line)
-        elif NAME.fullmatch(line) and line[2:-1] not in blocks:
-            blocks[line[2:-1]] = lines = [line]
-        else:
-            raise ValueError(f"not a stage: {line}")
-    return {name: "\n".join(lines) + "\n" for name, lines in blocks.items()}
+@contextmanager
+def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 _known: dict[str, tuple[bytes, Any]] = {}
