@@ -22,8 +22,9 @@ def has_source_beside(settings: Edit) -> bool:
 
 
 def looks_inside(settings: Edit) -> bool:
-    """Whether an edit looks into the network, which then is not compiled."""
-    return has_source_beside(settings) or bool(settings.mask and settings.mask.words)
+    """Whether an edit looks into the network or adds to its attention: then it is not compiled."""
+    in_words = settings.mask is not None and bool(settings.mask.words)
+    return has_source_beside(settings) or in_words or settings.reference is not None
 
 
 def caption_of(video: str) -> str:
