@@ -34,7 +34,7 @@ def add(unet: "nn.Module", added: "dict[str, Tensor]") -> None:
     with torch.no_grad():
         for name, parameter in unet.named_parameters():
             if name in added:
-                parameter += added[name]
+                parameter.add_(added[name])
 
 
 def start_of(

@@ -131,7 +131,7 @@ def pools_for(parts: Sequence[Part], online: set[Pool]) -> list[Part]:
 
     Says which workers are missing: a part waits for them.
     """
-    chosen = parts if "cpu" in online else [part._replace(pool="gpu") for part in parts]
+    chosen = list(parts) if "cpu" in online else [part._replace(pool="gpu") for part in parts]
     for pool in sorted({part.pool for part in chosen} - online):
         get_run_logger().warning(
             "no worker of the pool %s is there yet: `tav worker %s` starts one", server.pool_name(pool), pool

@@ -53,7 +53,7 @@ def flow_edit(
 def _velocity(pipe: Any, latents: Tensor, timestep: Tensor, prompts: tuple[Tensor, Tensor], guidance: float) -> Tensor:
     """From video to noise, guided. latents: (1 c f h w). prompts: the text, and what guidance leads away from."""
     texts = torch.cat(prompts if guidance > 1 else prompts[:1])
-    found = pipe.transformer(
+    found: Tensor = pipe.transformer(
         hidden_states=latents.to(pipe.transformer.dtype).expand(len(texts), *latents.shape[1:]),
         timestep=timestep.expand(len(texts)),
         encoder_hidden_states=texts.to(pipe.transformer.dtype),

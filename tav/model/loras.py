@@ -17,10 +17,12 @@ DORA = ("dora_scale", "lora_magnitude_vector")
 def lora_path(source: str, file: str | None = None, revision: str | None = None) -> str:
     """Where a LoRA is on this machine: a path, with `file` in it; of the hub, the file in its cache.
 
-    Raises FileNotFoundError: not on the hub.
+    Raises FileNotFoundError: not on the hub. ValueError: on the hub, and no file is named.
     """
     if not source.startswith(HUB):
         return str(Path(source, file)) if file else source
+    if file is None:
+        raise ValueError(f"{source} is on the hub: name its file")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -89,9 +89,9 @@ def _followed(
     picked = [settings.point] if settings.point else [settings.box[:2], settings.box[2:]] if settings.box else []
     sizes = (source["width"], source["height"]), tuple(source["size"])
     with told():
-        start = [moved(corner, *sizes, source["fit"]) for corner in picked] or shown()[0]
-        if settings.words:  # the network sees where they are, not their outline
-            start = box_around(start)
+        start: list[tuple[float, float]] | Tensor = [moved(corner, *sizes, source["fit"]) for corner in picked]
+        if not picked:  # of words the network sees where they are, not their outline
+            start = box_around(shown()[0]) if settings.words else shown()[0]
         tracker = load_tracker(settings.tracker.place, revision=settings.tracker.revision, device=device)
         return follow(tracker, frames, start).cpu()
 
