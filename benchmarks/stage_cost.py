@@ -22,8 +22,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from functools import partial, update_wrapper
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -114,7 +115,11 @@ def make_small(folder: Path, weights: Path | None, videos: int, edits: int) -> N
     params["invert"]["num_inference_steps"] = 4
     if weights:
         if not (weights / "clip").is_dir():
-            write_real_size(weights, folder / "models/emoji-world")
+            writing = get_context("spawn").Process(
+                target=write_real_size, args=(weights, folder / "models/emoji-world")
+            )
+            writing.start()  # in a process of its own, which gives the memory back
+            writing.join()
         params["base"]["source"], params["evaluate"]["clip"]["source"] = str(weights / "base"), str(weights / "clip")
         params["extract"] |= {"num_frames": 2, "size": 128}
         params["tune"]["steps"] = 1
@@ -156,7 +161,8 @@ def repro(project: Path, resident: str) -> Costs:
     if resident == "off":
         env["TAV_RESIDENT"] = "off"
     command, start = [sys.executable, "-m", "dvc", "repro"], time.monotonic()
-    costs, last, began, first = defaultdict[str, list[float]](list), "", 0.0, spent()
+    first = spent()
+    costs, last, began = defaultdict[str, list[float]](list), "", first
     with subprocess.Popen(
         command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as run:
@@ -219,7 +225,7 @@ def clocked(names: list[str]) -> Iterator[list[float]]:
             module, _, function = name.partition(":")
             owner = import_module(module)
             real = getattr(owner, function)
-            setattr(owner, function, partial(_clock, seconds, real))
+            setattr(owner, function, update_wrapper(partial(_clock, seconds, real), real))
             stack.callback(setattr, owner, function, real)
         yield seconds
 
