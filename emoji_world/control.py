@@ -102,15 +102,15 @@ def train(kind: Kind, base: Path, settings: Settings) -> Iterator[tuple[Any, flo
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_factor(step, settings)
+            group["lr"] = settings.learning_rate * rate_factor(step, settings.steps, settings.warmup_steps)
         optimizer.step()
         optimizer.zero_grad()
         yield model, loss.item()
 
 
-def rate_factor(step: int, settings: Settings) -> float:
-    warmed = min(1.0, (step + 1) / settings.warmup_steps)
-    return warmed * (0.5 + 0.5 * cos(pi * step / settings.steps))
+def rate_factor(step: int, steps: int, warmup_steps: int) -> float:
+    warmed = min(1.0, (step + 1) / warmup_steps)
+    return warmed * (0.5 + 0.5 * cos(pi * step / steps))
 
 
 def train_into(kind: Kind, base: Path, out: Path, settings: Settings) -> None:

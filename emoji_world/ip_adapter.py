@@ -113,7 +113,7 @@ def train(base: Path, settings: Settings) -> Iterator[tuple[UNet2DConditionModel
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_factor(step, settings)
+            group["lr"] = settings.learning_rate * rate_factor(step, settings.steps, settings.warmup_steps)
         optimizer.step()
         optimizer.zero_grad()
         yield unet, encoder, loss.item()

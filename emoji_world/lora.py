@@ -53,7 +53,8 @@ class Settings:
 def in_style(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture in four greens: uint8 (h w 3) in and out."""
     brightness = picture @ np.array(LUMA) / 256
-    return GREENS[(brightness * len(GREENS)).astype(int)]
+    styled: NDArray[np.uint8] = GREENS[(brightness * len(GREENS)).astype(int)]
+    return styled
 
 
 def dozen(settings: Settings) -> tuple[Tensor, list[str]]:
@@ -107,7 +108,7 @@ def train(base: Path, settings: Settings) -> Iterator[tuple[UNet2DConditionModel
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate_factor(step, settings)
+            group["lr"] = settings.learning_rate * rate_factor(step, settings.steps, settings.warmup_steps)
         optimizer.step()
         optimizer.zero_grad()
         yield unet, loss.item()

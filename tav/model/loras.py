@@ -14,6 +14,10 @@ PEFT = (".lora_A.weight", ".lora_B.weight")
 DORA = ("dora_scale", "lora_magnitude_vector")
 
 
+USUAL = "pytorch_lora_weights.safetensors"
+"""What diffusers' trainings call a LoRA."""
+
+
 def lora_path(source: str, file: str | None = None, revision: str | None = None) -> str:
     """Where a LoRA is on this machine: a path, with `file` in it; of the hub, the file in its cache.
 
@@ -28,7 +32,7 @@ def lora_path(source: str, file: str | None = None, revision: str | None = None)
 
     hub_id, revision = on_hub(source, revision)
     try:
-        return str(hf_hub_download(hub_id, file, revision=revision))
+        return str(hf_hub_download(hub_id, file or USUAL, revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise not_found(f"{hub_id}/{file}", error) from error
 
