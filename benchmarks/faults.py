@@ -1,10 +1,11 @@
 """Faults on purpose: damaged videos, hostile settings, kills, outages, full disks. Counts how many held.
 
-    python benchmarks/faults.py [--only videos,params,kills,outages,disk] [--videos 2000] [--params 2000]
-                                [--kills 200] [--seed 0] [--keep FOLDER]
+    python benchmarks/faults.py [--only videos,params,commands,kills,disk,outages,servers] [--videos 2000] [--kills 200]
+                                ... [--seed 0] [--keep FOLDER]
 
-Prints what did not hold as it comes, and a Markdown table at the end. With --keep a run that was stopped goes on where
-it was, and what did not hold lies there. The trials themselves are in tests/trials/, whose tests are a short form.
+Prints what did not hold as it comes, and a Markdown table at the end, also where Ctrl-C ends a part. With --keep a run
+that was stopped goes on where it was, and damaged videos that did not hold lie there. The trials themselves are in
+tests/trials/. tests/benchmarks/test_faults.py makes a few of them.
 """
 
 import argparse
@@ -17,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from trials.trial import Ended, Journal, run_all, table
 
-COUNTS = {"videos": 2000, "params": 3000, "kills": 200, "disk": 45, "outages": 30}
+SMALL = ("commands", "kills", "disk", "outages", "servers")
+"""Parts that share a small project."""
+COUNTS = {"videos": 2000, "params": 3000, "commands": 24, "kills": 200, "disk": 45, "outages": 30, "servers": 4}
 
 
 def main() -> None:
@@ -35,12 +38,16 @@ def main() -> None:
     ended: list[Ended] = []
     with tempfile.TemporaryDirectory() as temporary:
         for part in parts:
-            small = part in ("kills", "disk", "outages")
+            small = part in SMALL
             folder = (given.keep or Path(temporary)).absolute() / ("small" if small else part)
             folder.mkdir(parents=True, exist_ok=True)
             journal = Journal(folder / f"{part}-{given.seed}.jsonl")
-            made = trials(part, folder, given, getattr(given, part))
-            ended += run_all(made.names, made.trial, journal)
+            try:
+                made = trials(part, folder, given, getattr(given, part))
+                run_all(made.names, made.trial, journal)
+            except KeyboardInterrupt:
+                print("stopped", file=sys.stderr)
+            ended += journal.ended.values()
     print(table(ended))
     sys.exit(any(one.wrong for one in ended))
 
@@ -55,13 +62,16 @@ def trials(part: str, folder: Path, given: argparse.Namespace, count: int) -> An
         from trials.settings import Settings
 
         return Settings(folder, given.seed, count)
+    from trials.commands import Commands
     from trials.disk import FullDisk
     from trials.kills import Kills
     from trials.made import Made
     from trials.outages import Outages
+    from trials.servers import Servers
 
     made = Made(folder, given.stages.split(",")) if given.stages else Made(folder)
-    return {"kills": Kills, "disk": FullDisk, "outages": Outages}[part](made, given.seed, count)
+    kinds: dict[str, Any] = {"commands": Commands, "kills": Kills, "disk": FullDisk}
+    return (kinds | {"outages": Outages, "servers": Servers})[part](made, given.seed, count)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from tav.running.ending import GRACE, LOOK_EVERY, end_in_order
 from tav.running.guard import fingerprint
 from tav.running.handing import FREE
+from tav.running.lockfile import Kept
 
 IDLE = 120.0
 """Seconds without work after which it ends."""
@@ -40,13 +41,14 @@ def reside(listener: socket.socket, owner: int, run: Run) -> None:
     """Serve the stages of one DVC process until there is a reason to end."""
     end_in_order()
     before = Before(fingerprint(CODE), {})
-    place = Path(listener.getsockname())
-    threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
+    place, lock = Path(listener.getsockname()), Kept()
+    lock.look()
+    threading.Thread(target=_end_with, args=(owner, lock), daemon=True).start()
     listener.settimeout(IDLE)
     try:
         _hold_models()
         with suppress(TimeoutError):
-            while _serve(listener.accept()[0], before, run):
+            while _serve(listener.accept()[0], before, run, lock):
                 pass
     finally:
         place.unlink(missing_ok=True)
@@ -58,7 +60,7 @@ def _hold_models() -> None:
     HELD.on = True
 
 
-def _serve(front: socket.socket, before: "Before", run: Run) -> bool:
+def _serve(front: socket.socket, before: "Before", run: Run, lock: Kept) -> bool:
     """Run one stage. False where this process should do no other."""
     with front, suppress(ConnectionError):
         front.sendall(b"+")
@@ -71,6 +73,7 @@ def _serve(front: socket.socket, before: "Before", run: Run) -> bool:
                 _answer(front)
                 return False
             os.environ.update(request["env"])
+            lock.look()
             done = threading.Event()
             threading.Thread(target=_end_without, args=(front, done), daemon=True).start()
             with _fresh_state():
@@ -154,8 +157,8 @@ def _end_without(front: socket.socket, done: threading.Event) -> None:
         _end()
 
 
-def _end_with(owner: int) -> None:
-    """End this process when the one that it serves is gone."""
+def _end_with(owner: int, lock: Kept) -> None:
+    """End this process when the one that it serves is gone. What that was writing is mended first."""
     try:
         file = os.pidfd_open(owner)
     except (OSError, AttributeError):
@@ -163,6 +166,8 @@ def _end_with(owner: int) -> None:
             time.sleep(LOOK_EVERY)
     else:
         select.select([file], [], [])
+    with suppress(OSError):
+        lock.mend()
     _end()
 
 

@@ -98,9 +98,11 @@ def test_same_files_as_from_processes_of_their_own(made: Path, dvc: Dvc) -> None
         assert ("expects" in out) == (name.split("@")[0] in ("tune", "edit"))  # what it prints comes here
     assert len(workers) == 1
     assert results(Path.cwd()) == results(made / "project")
+    Path("dvc.lock").write_text("")  # there was none, and DVC began to write it
     dvc.process.kill()
     dvc.process.wait()
     wait_for(lambda: not left(Path.cwd()))
+    assert not Path("dvc.lock").exists()
     assert not list(Path("artifacts/.lock").glob("resident-*"))
 
 

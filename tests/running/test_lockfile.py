@@ -1,0 +1,66 @@
+"""A dvc.lock that DVC was writing when it was killed is put back; one that is whole is left alone."""
+
+from pathlib import Path
+
+import pytest
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.serialize import dumps_yaml, parse_yaml
+
+from tav.running.lockfile import Kept
+
+FILE = {"hash": "md5", "md5": "da47eb1f79ba3cd54acce828dca724d3", "size": 9}
+
+
+def entry(key: str) -> dict[str, object]:
+    files = [{"path": f"artifacts/{key}/größe-{i}", **FILE} for i in range(2)]
+    params = {"params.yaml": {"tune": {"steps": 5, "prompt": "a cat"}, "base": {"source": "sd"}}}
+    return {"cmd": "python -m tav tune", "deps": files, "params": params, "outs": files}
+
+
+BEFORE = dumps_yaml({"schema": "2.0", "stages": {key: entry(key) for key in "ab"}})
+AFTER = dumps_yaml({"schema": "2.0", "stages": {key: entry(key) for key in ("a", "b", "c@猫")}})
+
+
+@pytest.fixture(autouse=True)
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path("dvc.lock")
+
+
+def kept(lock: Path, text: str) -> Kept:
+    known = Kept()
+    if text:
+        lock.write_text(text)
+    known.look()
+    return known
+
+
+@pytest.mark.parametrize("before", [BEFORE, ""])
+def test_wherever_it_is_cut_dvc_can_read_it_afterwards(lock: Path, before: str) -> None:
+    """And has all stages that it had."""
+    known, whole, mended = kept(lock, before), AFTER.encode(), 0
+    for end in range(0, len(whole), 29):
+        lock.write_bytes(whole[:end])
+        mended += known.mend()
+        text = lock.read_text() if lock.exists() else ""
+        data = COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, "dvc.lock")) if text else {}
+        assert {*"ab"} <= data.get("stages", {}).keys() or not before, end
+        assert not list(Path().glob(".tmp-*"))
+    assert mended > len(whole) // 29 - 8
+
+
+@pytest.mark.parametrize("whole", [AFTER, BEFORE])
+def test_a_whole_one_is_left_alone(lock: Path, whole: str) -> None:
+    known = kept(lock, BEFORE)
+    lock.write_text(whole)
+    assert not known.mend()
+    assert lock.read_text() == whole
+
+
+def test_what_was_not_known_is_left_alone(lock: Path) -> None:
+    lock.write_bytes(b"\xff")
+    known = Kept()
+    known.look()
+    lock.write_text("")
+    assert not known.mend()
+    assert lock.read_text() == ""
