@@ -1,12 +1,20 @@
-"""dvc.lock as it was before a DVC was killed while it wrote it: DVC writes it in place, and a kill then cuts it."""
+"""What a DVC was writing when it was killed: it writes dvc.lock and its rwlock in place, and a kill then cuts them.
 
+DVC would refuse to run until somebody takes the broken file away.
+"""
+
+import fcntl
+import json
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 LOCK = Path("dvc.lock")
+DVCS = Path(".dvc/tmp")
+"""Where DVC keeps what it locks."""
 
 
 class Kept:
@@ -26,9 +34,11 @@ class Kept:
             self.text = None
 
     def mend(self) -> bool:
-        """Put it back where it is cut. Only for when DVC is gone. Gives whether it was."""
-        if self.text is None or not _is_cut(self.text):
-            return False
+        """Put it back where it is cut, unless another DVC is at work on it. Gives whether it was."""
+        with _held("lock") as is_ours:
+            return is_ours and self.text is not None and _is_cut(self.text) and self._put_back()
+
+    def _put_back(self) -> bool:
         if not self.text:
             LOCK.unlink(missing_ok=True)
             return True
@@ -41,6 +51,38 @@ class Kept:
         return True
 
 
+def drop_broken_rwlock() -> bool:
+    """Delete DVC's note of who reads and writes what, where it is cut. Gives whether it was."""
+    with _held("rwlock.lock") as is_ours:
+        note = DVCS / "rwlock"
+        try:
+            json.loads(note.read_bytes())
+        except ValueError:
+            if is_ours:
+                note.unlink(missing_ok=True)
+            return is_ours
+        except OSError:
+            pass
+        return False
+
+
+@contextmanager
+def _held(name: str) -> Iterator[bool]:
+    """Hold one of DVC's locks, as it does itself. False: another DVC holds it, or there is none here."""
+    try:
+        file = (DVCS / name).open("a")
+    except OSError:
+        yield False
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
 def _is_cut(before: str) -> bool:
     """Whether dvc.lock is not what DVC writes whole, or has lost stages that it had."""
     try:
@@ -50,7 +92,7 @@ def _is_cut(before: str) -> bool:
     except OSError:
         return False
     if now == before:
-        return False
+        return not now  # DVC leaves none that is empty
     try:
         stages, known = (_stages(text) for text in (now, before))
         changed = [entry for name, entry in stages.items() if entry != known.get(name)]

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from tav.running.ending import GRACE, LOOK_EVERY, end_in_order
 from tav.running.guard import fingerprint
 from tav.running.handing import FREE
-from tav.running.lockfile import Kept
+from tav.running.lockfile import Kept, drop_broken_rwlock
 
 IDLE = 120.0
 """Seconds without work after which it ends."""
@@ -168,6 +168,7 @@ def _end_with(owner: int, lock: Kept) -> None:
         select.select([file], [], [])
     with suppress(OSError):
         lock.mend()
+        drop_broken_rwlock()
     _end()
 
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import zc.lockfile
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
-from tav.running.lockfile import Kept
+from tav.running.lockfile import Kept, drop_broken_rwlock
 
 FILE = {"hash": "md5", "md5": "da47eb1f79ba3cd54acce828dca724d3", "size": 9}
 
@@ -24,6 +25,7 @@ AFTER = dumps_yaml({"schema": "2.0", "stages": {key: entry(key) for key in ("a",
 @pytest.fixture(autouse=True)
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    Path(".dvc/tmp").mkdir(parents=True)
     return Path("dvc.lock")
 
 
@@ -55,6 +57,26 @@ def test_a_whole_one_is_left_alone(lock: Path, whole: str) -> None:
     lock.write_text(whole)
     assert not known.mend()
     assert lock.read_text() == whole
+
+
+def test_while_another_dvc_is_at_work_nothing_is_mended(lock: Path) -> None:
+    known = kept(lock, BEFORE)
+    lock.write_text("")
+    Path(".dvc/tmp/rwlock").write_text("")
+    others = [zc.lockfile.LockFile(f".dvc/tmp/{name}") for name in ("lock", "rwlock.lock")]
+    assert (known.mend(), drop_broken_rwlock()) == (False, False)
+    for other in others:
+        other.close()
+    assert (lock.read_text(), Path(".dvc/tmp/rwlock").exists()) == ("", True)
+
+
+@pytest.mark.parametrize(("text", "is_left"), [("", False), ('{"a": {"re', False), ("{}", True), ('{"a": {}}', True)])
+def test_a_broken_rwlock_is_dropped(text: str, is_left: bool) -> None:
+    note = Path(".dvc/tmp/rwlock")
+    assert not drop_broken_rwlock()
+    note.write_text(text)
+    assert drop_broken_rwlock() is not is_left
+    assert note.exists() is is_left
 
 
 def test_what_was_not_known_is_left_alone(lock: Path) -> None:

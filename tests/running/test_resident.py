@@ -98,11 +98,14 @@ def test_same_files_as_from_processes_of_their_own(made: Path, dvc: Dvc) -> None
         assert ("expects" in out) == (name.split("@")[0] in ("tune", "edit"))  # what it prints comes here
     assert len(workers) == 1
     assert results(Path.cwd()) == results(made / "project")
-    Path("dvc.lock").write_text("")  # there was none, and DVC began to write it
+    Path(".dvc/tmp").mkdir(parents=True)
+    for name in ("dvc.lock", ".dvc/tmp/rwlock"):  # DVC begins to write them when it is killed
+        Path(name).write_text("")
     dvc.process.kill()
     dvc.process.wait()
     wait_for(lambda: not left(Path.cwd()))
     assert not Path("dvc.lock").exists()
+    assert not Path(".dvc/tmp/rwlock").exists()
     assert not list(Path("artifacts/.lock").glob("resident-*"))
 
 
