@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import ends
+from tav.running.lockfile import drop_broken_rwlock
 
 if TYPE_CHECKING:
     from flows.dvc_api import Project
@@ -24,6 +25,7 @@ def main(stage: str, project: "Project | None" = None) -> int:
     """project: as a host (flows/dvc_host.py) read it, which this process is a fork of."""
     from flows import dvc_api
 
+    drop_broken_rwlock()
     kills = kills_for_memory()
     try:
         return dvc_api.reproduce(stage, project)

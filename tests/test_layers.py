@@ -75,7 +75,15 @@ def test_what_is_on_record_of_compute() -> None:
 
 LAYERS = {  # who may import which of ours: the longest name that fits a file is its layer
     "emoji_world": {"emoji_world", "tav.model", "tav.metrics", "tav.video", "tav.artifacts", "tav.params"},
-    "flows": {"flows", "tav.running.ending", "tav.params", "tav.complaints", "tav.record", "tav.metric_table"},
+    "flows": {
+        "flows",
+        "tav.running.ending",
+        "tav.running.lockfile",
+        "tav.params",
+        "tav.complaints",
+        "tav.record",
+        "tav.metric_table",
+    },
     "tav.__main__": {
         "flows.__main__",
         "tav.commands",

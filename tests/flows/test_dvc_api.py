@@ -77,6 +77,7 @@ def test_a_kill_for_memory_is_known_by_the_kernels_count(
     monkeypatch.setattr(repro, "COUNTS", counts.absolute())
     kill = "os.kill(os.getpid(), signal.SIGKILL)"
     Path("how/first.py").write_text(kill)
+    Path(".dvc/tmp/rwlock").write_text('{"/x": {"re')  # of a DVC that was killed while it wrote
     assert repro.main("first@a") == 137
     Path("how/first.py").write_text(f"pathlib.Path('vmstat').write_text('oom_kill 4')\n{kill}")
     assert repro.main("first@a") == ends.OUT_OF_MEMORY
