@@ -52,7 +52,9 @@ def run_workers(pool: str, checkpoint_minutes: float) -> int:
 def run_dvc(words: list[str]) -> int:
     """A command of DVC's, with what DVC does anew for each stage done once. Gives its exit code."""
     from flows.dvc_api import command
+    from tav.running.lockfile import drop_broken_rwlock
 
+    drop_broken_rwlock()
     return command(words)
 
 
