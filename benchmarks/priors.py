@@ -35,10 +35,10 @@ def of_video(
         prompts = [caption(asked[kind]) for kind in KINDS]
         edits = list(edit(VARIANTS[0], own, pipe, moments, scenes, prompts)) if weight is not None else []
         right = [figures_of(k, asked[k], scenes, read(judge, e)) for k, e in zip(KINDS, edits, strict=False)]
-        means = {f"edits: {name}": float(np.mean([row[name] for row in right])) for name in ("right", "motion")}
-        rows["untuned" if weight is None else f"prior_weight {weight}"] = drawn_right(pipe, judge) | (
-            means if right else {}
-        )
+        row = drawn_right(pipe, judge)
+        if right:
+            row |= {f"edits: {name}": float(np.mean([found[name] for found in right])) for name in ("right", "motion")}
+        rows["untuned" if weight is None else f"prior_weight {weight}"] = row
     return rows
 
 
