@@ -1,4 +1,4 @@
-"""Compiling a graph takes ten seconds and more of CPU, so there is one."""
+"""Compiling a graph takes ten seconds and more of CPU, so there is one, of the forward pass."""
 
 import os
 import shutil
@@ -30,21 +30,43 @@ def step(unet):
     return dict(zip(parameters, gradients, strict=True))
 
 
-@pytest.mark.skipif(shutil.which(os.environ.get("CXX") or "g++") is None, reason="no C++ compiler")
-def test_all_blocks_share_a_graph_and_have_the_same_gradients(unet, monkeypatch, tmp_path):
+@pytest.fixture
+def counters(monkeypatch, tmp_path):
+    """What torch.compile counts, from nothing."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # a killed run may have left half a file in the other
     from torch._dynamo.utils import counters
-    from torch._inductor import config
 
-    monkeypatch.setattr(config, "compile_threads", 1)
     torch._dynamo.reset()
     counters.clear()
+    return counters
+
+
+def test_all_blocks_share_a_graph_and_have_the_same_gradients(unet, counters):
+    """The graphs are those of every backend. This one runs them without code of its own."""
     expected = step(unet)
-    compile_blocks(unet)
+    compile_blocks(unet, backend="aot_eager")
     for _ in range(2):
         torch.testing.assert_close(step(unet), expected, rtol=1e-3, atol=1e-6)
         assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX") or "g++") is None, reason="no C++ compiler")
+def test_code_is_compiled_once_and_computes_the_same(unet, counters, monkeypatch):
+    """Forward only: the kernels of the backward pass take a C++ compiler three times as long."""
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "compile_threads", 1)
+    monkeypatch.setattr(config.cpp, "vec_isa_ok", True)  # no trial of each instruction set is compiled
+    monkeypatch.setattr(config.cpp, "simdlen", 1)  # without PyTorch's vector headers
+    latents, text = torch.randn(3, 4, 8, 8), torch.randn(3, 7, 24)
+    set_num_frames(unet, 3)
+    with torch.no_grad():
+        expected = unet(latents, 501, text).sample
+        compile_blocks(unet)
+        torch.testing.assert_close(unet(latents, 501, text).sample, expected, rtol=1e-3, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert counters["inductor"]
 
 
 def test_says_that_there_is_no_compiler(unet, monkeypatch):
