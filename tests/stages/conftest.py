@@ -1,11 +1,13 @@
 """A project with tiny models, the current folder of the test; frames and caption are made."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from project import ignore, make_models, make_project
 
+from tav.model.holding import HELD
 from tav.params import Params, check
 from tav.stages import caption, extract
 
@@ -13,6 +15,14 @@ from tav.stages import caption, extract
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="package", autouse=True)
+def resident() -> Iterator[None]:
+    """The stages of a process share the base and what a step is expected to take, as in a resident worker."""
+    HELD.on = True
+    yield
+    HELD.on = False
 
 
 @pytest.fixture
