@@ -14,7 +14,7 @@ from project import ROOT, make_models, make_project, write_params
 from ruamel.yaml import YAML
 
 OF_CAT = ["extract@cat", "caption@cat", "tune@cat", "invert@cat", "condition@cat"]
-ONE_EDIT = ["model", *OF_CAT, "edit@cat--dog", "evaluate@cat--dog", "report"]
+OF_EDITS = [f"{stage}@cat--{name}" for name in ("dog", "fox") for stage in ("edit", "evaluate")]
 
 
 def dvc(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -40,13 +40,15 @@ def repro(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has been run once."""
+    """A project of two edits that has been run once."""
     folder = tmp_path_factory.mktemp("repro") / "project"
-    make_project(folder, make_models(tmp_path_factory.mktemp("models")))
+    data = make_project(folder, make_models(tmp_path_factory.mktemp("models")))
+    data["edits"]["cat--fox"] = {"video": "cat", "prompt": "a fox running"}
+    write_params(folder, data)
     shutil.copy(ROOT / ".gitignore", folder)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     assert dvc(folder, "init", "-q").returncode == 0
-    assert sorted(repro(folder)) == sorted(ONE_EDIT)
+    assert sorted(repro(folder)) == sorted(["model", *OF_CAT, *OF_EDITS, "report"])
     return folder
 
 
@@ -60,18 +62,15 @@ def test_a_second_time_nothing_runs(project: Path) -> None:
     assert repro(project) == []
 
 
-def test_a_new_edit_runs_its_own_stages(project: Path, data: dict[str, Any]) -> None:
+def test_a_new_edit_and_own_settings_run_the_edits_concerned(project: Path, data: dict[str, Any]) -> None:
     """And `model`, which takes a second: an edit may have controls of its own, with models of their own."""
     data["edits"]["cat--car"] = {"video": "cat", "prompt": "a car; touch pwned"}
-    write_params(project, data)
-    assert repro(project) == ["model", "edit@cat--car", "evaluate@cat--car", "report"]
-    assert not (project / "pwned").exists()
-
-
-def test_own_settings_run_one_edit(project: Path, data: dict[str, Any]) -> None:
     data["edits"]["cat--dog"]["strength"] = 1.0
     write_params(project, data)
-    assert repro(project) == ["model", "edit@cat--dog", "evaluate@cat--dog", "report"]
+    ran = repro(project)
+    assert sorted(ran[1:-1]) == [f"{stage}@cat--{name}" for stage in ("edit", "evaluate") for name in ("car", "dog")]
+    assert (ran[0], ran[-1]) == ("model", "report")  # and nothing of cat--fox
+    assert not (project / "pwned").exists()
 
 
 def test_a_raised_recipe_number_runs_its_stage_and_no_other(project: Path) -> None:

@@ -26,11 +26,26 @@ edit: {guidance_scale: 3.0, from: inversion}
 evaluate: {clip: {source: models/clip}, pick_score: null}
 """
 STAGE = """
-import json, os, sys
+import hashlib, json, os, sys
 from pathlib import Path
-from ruamel.yaml import YAML
 stage, key = sys.argv[1], os.environ["DVC_STAGE"].partition("@")[2]
-params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
+
+def read():
+    "params.yaml, and the settings of each stage by it. Known to the stages that run later: tav takes a second to load"
+    text = Path("params.yaml").read_bytes() + Path("recipe.yaml").read_bytes()
+    known = Path(".dvc/tmp", hashlib.sha256(text).hexdigest() + ".json")
+    if not known.exists():
+        from ruamel.yaml import YAML
+        from tav.params import load
+        from tav.settings import OF_EDITS, STAGES, settings_of
+        params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
+        keys = {stage: params["edits" if stage in OF_EDITS else "videos"] for stage in STAGES}
+        settings = {stage: {key: settings_of(load(), stage, key) for key in keys[stage]} for stage in STAGES}
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(json.dumps([params, settings]))
+    return json.loads(known.read_text())
+
+params, settings = read()
 out = Path("artifacts", stage, key)
 out.mkdir(parents=True, exist_ok=True)
 write = lambda name, data: (out / name).write_text(json.dumps(data))
@@ -67,9 +82,7 @@ elif stage == "evaluate":
     value = float(os.environ.get("CONSISTENCY", 0.9))
     write("metrics.json", {"edit": {"frame_consistency": value}, "source": {"frame_consistency": 0.8}})
 if stage != "model":
-    from tav.params import load
-    from tav.settings import settings_of
-    write("settings.json", settings_of(load(), stage, key))
+    write("settings.json", settings[stage][key])
 """
 
 
