@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,11 @@ class Host:
         for fork in self._forks():
             self._stop(fork)
 
+    def _left(self, fork: int, front: socket.socket) -> None:
+        """Who waited for a fork is gone, or wants it stopped."""
+        self.ears.unregister(front)
+        self._stop(fork)
+
     def _stop(self, fork: int) -> None:
         if fork not in self.ends:
             self.ends[fork] = time.monotonic() + GRACE
@@ -95,7 +101,7 @@ class Host:
                 _make(request, files, self.project)
             for file in files:
                 os.close(file)
-            self.ears.register(front, selectors.EVENT_READ, lambda _: (self.ears.unregister(front), self._stop(fork)))
+            self.ears.register(front, selectors.EVENT_READ, partial(self._left, fork))
             self.ears.register(os.pidfd_open(fork), selectors.EVENT_READ, _Ending(self, fork, front))
             return
         front.close()  # it makes the stage alone
