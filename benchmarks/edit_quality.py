@@ -253,14 +253,17 @@ def over_videos(
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too, after each video")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too; goes on from there")
     asked = parser.parse_args()
-    settings, judge, found = parameters.load(asked.params), load_judge(JUDGE), []
-    for scenes, edits in make_videos(asked.videos):
+    settings, judge = parameters.load(asked.params), load_judge(JUDGE)
+    kept = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
+    found = list(kept.get("found", []))[: asked.videos]
+    for scenes, edits in make_videos(asked.videos)[len(found) :]:
         found.append(of_video(settings, judge, scenes, edits))
         print(f"{len(found)} of {asked.videos} videos", flush=True)
         if asked.json:
-            asked.json.write_text(json.dumps({"videos": len(found), "table": table_of(found)}, indent=2) + "\n")
+            table = {"videos": len(found), "table": table_of(found), "found": found}
+            asked.json.write_text(json.dumps(table, indent=2, default=float) + "\n")
     return table_of(found)
 
 
