@@ -32,7 +32,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows import dag, process
 from flows.dag import Stage
 from flows.dvc_host import hosted
-from flows.ends import Exit
+from flows.ends import ENDS, UNCHANGED, Exit
 from flows.remote.secret import hidden
 from flows.schedule import Schedule, Share, this_machine
 from flows.supervisor import GRACE
@@ -100,7 +100,8 @@ def run_all(
             name = ended.get(timeout=POLL)
             futures[name].wait()  # else .state asks the server, which may not have heard yet
             state = futures[name].state
-            schedule.ended(name, "" if state.is_completed() else state.message or str(state.name))
+            why_not = "" if state.is_completed() else state.message or str(state.name)
+            schedule.ended(name, why_not, changed=state.message != ENDS[UNCHANGED].text)
         if is_over():
             return
 

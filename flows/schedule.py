@@ -94,6 +94,8 @@ class Schedule:
         self.waiting = {stage.name: stage for stage in stages if need[stage.name] != "up to date"}
         self.running: dict[str, Share] = {}
         self.made: list[str] = []
+        self.unchanged: list[str] = []
+        """Of which DVC found, when what they need was made, that it is as it was."""
         self.failed: dict[str, str] = {}
         """Name: why."""
         self.left_out: list[str] = []
@@ -122,18 +124,20 @@ class Schedule:
             del self.waiting[stage.name]
         return lent
 
-    def ended(self, name: str, why_not: str = "") -> None:
-        """A stage ended: well, or with the reason why not."""
+    def ended(self, name: str, why_not: str = "", changed: bool = True) -> None:
+        """A stage ended: well, or with the reason why not. changed: whether there was anything to make."""
         self._machine.take_back(self.running.pop(name))
         if why_not:
             self.failed[name] = why_not
         else:
-            self.made.append(name)
+            (self.made if changed else self.unchanged).append(name)
 
     def summary(self) -> str:
-        """One line: what was made, or what failed and what was left out for it."""
+        """One line: what was made and how much was not, or what failed and what was left out for it."""
         if not self.failed:
-            return f"made {len(self.made)} stages: {', '.join(self.made)}" if self.made else "all is up to date"
+            said = [f"made {len(self.made)} stages: {', '.join(self.made)}"] if self.made else []
+            said += [f"{len(self.unchanged)} did not change"] if self.unchanged else []
+            return "; ".join(said) or "all is up to date"
         failed = "; ".join(f"{name} {why}" for name, why in self.failed.items())
         left_out = f". Left out, as they need it: {', '.join(self.left_out)}" if self.left_out else ""
         return f"failed: {failed}{left_out}"

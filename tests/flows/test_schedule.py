@@ -38,6 +38,17 @@ def test_a_stage_starts_when_what_it_needs_is_made() -> None:
     assert run.summary() == "made 5 stages: tune@b, edit@b, tune@a, edit@a, report"
 
 
+def test_what_did_not_change_is_not_said_to_be_made() -> None:
+    """`maybe` stages are asked of DVC: a new edit makes three stages, and touches no tuning."""
+    run = Schedule(TWO_VIDEOS, Machine(8))
+    while not run.over:
+        for name in started(run):
+            run.ended(name, changed=name in ("edit@b", "report"))
+    assert run.summary() == "made 2 stages: edit@b, report; 3 did not change"
+    run.made.clear()
+    assert run.summary() == "3 did not change"
+
+
 def test_what_needs_a_failed_stage_is_left_out_and_the_rest_goes_on() -> None:
     run = Schedule(TWO_VIDEOS, Machine(8))
     started(run)
