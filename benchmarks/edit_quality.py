@@ -10,7 +10,7 @@ A late start alone keeps the motion, so what the parts do is seen best at full s
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -236,35 +236,6 @@ def summary(results: list[Any]) -> Figures:
         table[f"{name}, std"] = float(np.std(values))
     hues = [figures["hue spread"] for kind, figures in results if kind == "object"]
     return table | {"hue spread": float(np.mean(hues)), "hue spread, std": float(np.std(hues))}
-
-
-def over_videos(
-    about: str,
-    of_video: Callable[[parameters.Params, Judge, list[Scene], dict[str, Scene]], Any],
-    table_of: Callable[[list[Any]], dict[str, Figures]],
-) -> dict[str, Figures]:
-    """A benchmark's command line, run: the table of what it finds on each of the seeded videos.
-
-    Args:
-        about: the script's docstring, whose first line its help shows.
-        of_video: what is found on one video.
-        table_of: the table of all that was found, also before the last video.
-    """
-    parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=12)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too; goes on from there")
-    asked = parser.parse_args()
-    settings, judge = parameters.load(asked.params), load_judge(JUDGE)
-    kept = json.loads(asked.json.read_text()) if asked.json and asked.json.exists() else {}
-    found = list(kept.get("found", []))[: asked.videos]
-    for scenes, edits in make_videos(asked.videos)[len(found) :]:
-        found.append(of_video(settings, judge, scenes, edits))
-        print(f"{len(found)} of {asked.videos} videos", flush=True)
-        if asked.json:
-            table = {"videos": len(found), "table": table_of(found), "found": found}
-            asked.json.write_text(json.dumps(table, indent=2, default=float) + "\n")
-    return table_of(found)
 
 
 def _settings(asked: argparse.Namespace) -> parameters.Params:

@@ -9,7 +9,8 @@ World: lcm and tcd are on the plain network.
 
 from typing import Any
 
-from edit_quality import KINDS, VARIANTS, Figures, figures_of, over_videos, prepare, summary
+from edit_quality import KINDS, VARIANTS, Figures, figures_of, prepare, summary
+from over_videos import over_videos
 
 from emoji_world.judge import Judge, read
 from emoji_world.world import Scene, caption

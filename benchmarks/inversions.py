@@ -9,7 +9,8 @@ strength 0.5 and 1.
 from typing import Any
 
 import numpy as np
-from edit_quality import KINDS, VARIANTS, Figures, figures_of, over_videos, prepare, summary
+from edit_quality import KINDS, VARIANTS, Figures, figures_of, prepare, summary
+from over_videos import over_videos
 
 from emoji_world.judge import Judge, read
 from emoji_world.render import render_video

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from edit_quality import KINDS, VARIANTS, Figures, edit, figures_of, over_videos, prepare
+from edit_quality import KINDS, VARIANTS, Figures, edit, figures_of, prepare
+from over_videos import over_videos
 
 from emoji_world.judge import Judge, read
 from emoji_world.measure import held_out

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
-from edit_quality import KINDS, VARIANTS, figures_of, over_videos, prepare
+from edit_quality import KINDS, VARIANTS, figures_of, prepare
+from over_videos import over_videos
 from torch import Tensor
 
 from emoji_world.judge import Judge, read

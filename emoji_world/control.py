@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from emoji_world.features import patch_features
+from emoji_world.loop import last_of
 from emoji_world.samples import captioned_batches, token_ids
 
 Kind = Literal["controlnet", "t2i-adapter"]
@@ -115,12 +116,7 @@ def rate_factor(step: int, steps: int, warmup_steps: int) -> float:
 
 def train_into(kind: Kind, base: Path, out: Path, settings: Settings) -> None:
     """Train and write, in float32 as it was trained."""
-    mean, model = 0.0, None
-    for step, (trained, loss) in enumerate(train(kind, base, settings), 1):
-        model = trained
-        mean += (loss - mean) / min(step, 50)
-        if step % 50 == 0 or step == settings.steps:
-            print(f"step {step} of {settings.steps}, loss {mean:.4f}", flush=True)
+    model = last_of(train(kind, base, settings), settings.steps)
     if model is not None:
         model.save_pretrained(out)
 

@@ -24,6 +24,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextModel, CLIPVisi
 
 from emoji_world.control import rate_factor
 from emoji_world.features import patch_features
+from emoji_world.loop import last_of
 from emoji_world.lora import velocity_loss
 from emoji_world.render import render_scene
 from emoji_world.samples import draw, token_ids, training_scenes
@@ -134,12 +135,8 @@ def save(unet: UNet2DConditionModel, encoder: Any, out: Path) -> None:
 
 
 def train_into(base: Path, out: Path, settings: Settings) -> None:
-    mean, made = 0.0, None
-    for step, (unet, encoder, loss) in enumerate(train(base, settings), 1):
-        made = unet, encoder
-        mean += (loss - mean) / min(step, 50)
-        if step % 50 == 0 or step == settings.steps:
-            print(f"step {step} of {settings.steps}, loss {mean:.4f}", flush=True)
+    steps = (((unet, encoder), loss) for unet, encoder, loss in train(base, settings))
+    made = last_of(steps, settings.steps)
     if made is not None:
         save(*made, out)
 

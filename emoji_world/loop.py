@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import cos, pi
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from emoji_world.settings import Training
+
+M = TypeVar("M")
 
 SECONDS_BETWEEN_CHECKPOINTS = 60
 
@@ -59,3 +62,14 @@ def _save(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, step: 
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
+
+
+def last_of(training: Iterable[tuple[M, float]], steps: int) -> M | None:
+    """What a training has made when it is over. It gives that and the loss at each step, whose mean is printed."""
+    mean, made = 0.0, None
+    for step, (trained, loss) in enumerate(training, 1):
+        made = trained
+        mean += (loss - mean) / min(step, 50)
+        if step % 50 == 0 or step == steps:
+            print(f"step {step} of {steps}, loss {mean:.4f}", flush=True)
+    return made

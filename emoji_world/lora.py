@@ -27,6 +27,7 @@ from transformers import CLIPTextModel
 
 from emoji_world.control import rate_factor
 from emoji_world.features import LUMA, patch_features
+from emoji_world.loop import last_of
 from emoji_world.render import render_scene
 from emoji_world.samples import captioned_batches, token_ids
 from emoji_world.world import BACKGROUNDS, sample_scene
@@ -122,12 +123,7 @@ def save(unet: UNet2DConditionModel, out: Path) -> None:
 
 
 def train_into(base: Path, out: Path, settings: Settings) -> None:
-    mean, unet = 0.0, None
-    for step, (trained, loss) in enumerate(train(base, settings), 1):
-        unet = trained
-        mean += (loss - mean) / min(step, 50)
-        if step % 50 == 0 or step == settings.steps:
-            print(f"step {step} of {settings.steps}, loss {mean:.4f}", flush=True)
+    unet = last_of(train(base, settings), settings.steps)
     if unet is not None:
         save(unet, out)
 

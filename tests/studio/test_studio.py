@@ -19,8 +19,7 @@ from nginx_rtmp import free_port
 
 from tav.artifacts import read_json
 from tav.commands.init import make_project
-from tav.params import Extract, Tune, UserError, load, read_yaml
-from tav.studio.fields import fields, own_settings
+from tav.params import load, read_yaml
 
 ROOT = Path(__file__).parents[2]
 WRITE = """(selector, value) => {
@@ -230,15 +229,6 @@ def test_what_is_made_by_hand_shows_too(page: Page, project: Path) -> None:
     page.until("document.querySelector('#report')?.contentDocument?.body?.innerText.includes('teal')")
 
 
-def test_every_knob_has_its_field() -> None:
-    known = {(field.section, field.name): field for field in fields(load(ROOT / "params.yaml"))}
-    for section, kind in (("extract", Extract), ("tune", Tune)):
-        for name, knob in kind.model_fields.items():
-            assert known[section, name].info.startswith((knob.description or "").strip()[:20])
-    assert "(above 0, to 1) params.yaml: 0.5" in known["edit", "strength"].info
-    assert known["extract", "fit"].choices == ("crop", "pad", "stretch")
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_sideways_scrolling(page: Page, width: int) -> None:
     page.browser.resize(width, 1500)
@@ -290,22 +280,6 @@ def test_no_path_from_the_browser(url: str, given: list[str | None]) -> None:
     with urllib.request.urlopen(f"{url}/gradio_api/queue/data?session_hash=evil") as answer:
         told = next(line for line in map(bytes.decode, answer) if "process_completed" in line)
     assert json.loads(told.removeprefix("data: "))["success"] is False
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("mask", "{path: secret.png}"),
-        ("first_frame", "secret.png"),
-        ("controls", "[{model: {source: a}, kind: canny}]"),
-        ("reference", "{picture: a}"),
-    ],
-)
-def test_no_path_in_a_setting(name: str, text: str) -> None:
-    known = fields(load(ROOT / "params.yaml"))
-    given = [text if (field.section, field.name) == ("edit", name) else "" for field in known]
-    with pytest.raises(UserError, match=rf"edit\.{name}: the page takes no paths: set it in params.yaml"):
-        own_settings(known, given)
 
 
 def test_a_video_that_is_too_large_is_refused(url: str) -> None:
