@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # in this order: tests/flows is no package, and must not pass for ours
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # before it: tests/flows must not pass for our flows
 
 from trials.trial import Ended, Journal, run_all, table
 
