@@ -24,13 +24,15 @@ from emoji_world.judge import Judge, Reading, load_judge, read
 from emoji_world.render import render_video
 from emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav import params as parameters
-from tav.model.ddim import Schedule, add_noise, ddim_invert, ddim_sample, first_step
-from tav.model.denoiser import Network, guided, prompted
+from tav.from_params import invert_video
+from tav.model.ddim import Schedule, add_noise, ddim_sample
+from tav.model.denoiser import Network, guided
 from tav.model.inflation import SparseCausalAttention, VideoGroupNorm, inflate
 from tav.model.latents import Moments, decode, encode_moments
 from tav.model.pretrained import load_pipeline
-from tav.model.prompts import Prompts, encode_prompts, join
+from tav.model.prompts import encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
+from tav.steps_from_params import start_of
 
 JUDGE = Path("models/emoji-world/judge")
 NUM_FRAMES = 8
@@ -123,36 +125,23 @@ def edit(
     """An edited video for each prompt: uint8 (f h w 3)."""
     prompt = caption(scenes[0]) if settings.invert.prompt is None else settings.invert.prompt
     source, negative, *targets = encode_prompts(pipe, [prompt, settings.edit.negative_prompt, *prompts])
-    whole = Schedule.of(pipe.scheduler, settings.invert.num_inference_steps)
-    schedule = whole.from_step(first_step(settings.edit.strength, len(whole)))
-    latents = start_latents(variant, settings, pipe, moments, source, whole, schedule)
     alone = 1 if variant.inflated else NUM_FRAMES  # an image UNet takes each frame for a video of one
+    inverted = invert_video(pipe, settings.invert, moments.mean, join([source] * alone))
+    schedule, _, latents, noises = start_of(settings.edit, pipe.scheduler, inverted)
+    if variant.noise is not None:
+        latents, noises = noise_in_place(variant, settings, moments, schedule), None
     for target in targets:
         prompts_of_frames, negatives = join([target] * alone), join([negative] * alone)
         denoise = guided(Network(pipe.unet), prompts_of_frames, negatives, settings.edit.guidance_scale)
-        yield decode(pipe.vae, ddim_sample(denoise, schedule, latents))
+        yield decode(pipe.vae, ddim_sample(denoise, schedule, latents, noises=noises))
 
 
-def start_latents(
-    variant: Variant,
-    settings: parameters.Params,
-    pipe: Any,
-    moments: Moments,
-    source: Prompts,
-    whole: Schedule,
-    schedule: Schedule,
-) -> torch.Tensor:
-    """Inverted latents; or noise, of which some is video where the strength is below 1.
-
-    schedule: the part of the whole one that will be sampled.
-    """
-    if variant.noise is None:
-        sources = join([source] * (1 if variant.inflated else NUM_FRAMES))
-        return ddim_invert(prompted(Network(pipe.unet), sources), whole, moments.mean).at(len(schedule))
+def noise_in_place(variant: Variant, settings: parameters.Params, moments: Moments, schedule: Schedule) -> torch.Tensor:
+    """Noise in the place of inverted latents, of which some is video where the strength is below 1."""
     frames = 1 if variant.noise == "shared" else NUM_FRAMES
     generator = torch.Generator().manual_seed(settings.edit.seed)
     noise = torch.randn(frames, *moments.mean.shape[1:], generator=generator).expand_as(moments.mean)
-    return noise if len(schedule) == len(whole) else add_noise(moments.mean, noise, schedule.alphas[0])
+    return noise if settings.edit.strength == 1 else add_noise(moments.mean, noise, schedule.alphas[0])
 
 
 def figures_of(kind: str, asked: Scene, source: list[Scene], seen: Reading) -> Figures:
@@ -242,6 +231,7 @@ def _settings(asked: argparse.Namespace) -> parameters.Params:
     data = parameters.read_yaml(asked.params)
     given = {
         ("edit", "strength"): asked.strength,
+        ("invert", "method"): asked.inversion,
         ("invert", "num_inference_steps"): asked.inference_steps,
         ("tune", "steps"): asked.tuning_steps,
     }
@@ -256,7 +246,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=12)
     parser.add_argument("--variants", nargs="*", default=[variant.name for variant in VARIANTS])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--strength", type=float, help="this and the next two: instead of what params.yaml says")
+    parser.add_argument("--strength", type=float, help="this and the next three: instead of what params.yaml says")
+    parser.add_argument("--inversion", choices=["ddim", "edit_friendly"])
     parser.add_argument("--inference-steps", type=int)
     parser.add_argument("--tuning-steps", type=int)
     parser.add_argument("--json", type=Path)
