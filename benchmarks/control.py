@@ -22,7 +22,7 @@ from emoji_world.judge import load_judge, read
 from emoji_world.render import render_video
 from emoji_world.world import caption
 from tav import params as parameters
-from tav.from_params import sample_edit
+from tav.from_params.sampling import sample_edit
 from tav.model.control import Control, Controls, pixel_maps
 from tav.model.control_files import load_control
 from tav.model.ddim import Schedule, ddim_invert

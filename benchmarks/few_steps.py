@@ -15,7 +15,7 @@ from over_videos import over_videos
 from emoji_world.judge import Judge, read
 from emoji_world.world import Scene, caption
 from tav import params as parameters
-from tav.from_params import invert_video, sample_edit
+from tav.from_params.sampling import invert_video, sample_edit
 from tav.model.latents import decode
 from tav.model.prompts import encode_prompts
 

@@ -17,8 +17,8 @@ from emoji_world.judge import Judge, read
 from emoji_world.render import render_video
 from emoji_world.world import Scene, caption
 from tav import params as parameters
-from tav.from_params import invert_video, sample_edit
-from tav.metrics import psnr
+from tav.from_params.sampling import invert_video, sample_edit
+from tav.metrics.formulas import psnr
 from tav.model.latents import decode
 from tav.model.prompts import encode_prompts
 

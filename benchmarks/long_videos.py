@@ -30,7 +30,7 @@ from emoji_world.render import render_video
 from emoji_world.world import PATHS, caption, move
 from tav import params as parameters
 from tav.artifacts import room_on_disk
-from tav.from_params import invert_video, sample_edit
+from tav.from_params.sampling import invert_video, sample_edit
 from tav.model.inflation import inflate
 from tav.model.latents import decode, encode_moments
 from tav.model.pretrained import load_pipeline

@@ -23,7 +23,7 @@ from edit_quality import JUDGE, KINDS, NUM_FRAMES, Variant, edit, figures_of, ma
 from emoji_world.judge import load_judge, read
 from emoji_world.world import caption
 from tav import params as parameters
-from tav.metrics import psnr
+from tav.metrics.formulas import psnr
 from tav.model.denoiser import predict_noise
 from tav.model.inflation import inflate
 from tav.model.latents import Moments

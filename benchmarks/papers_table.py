@@ -21,10 +21,10 @@ from emoji_world.render import render_video
 from emoji_world.world import Scene, caption
 from tav import params as parameters
 from tav.commands.ablate import BASELINES, SDEDIT_STRENGTH, VARIANTS, Variant
-from tav.comparison import mean_of
-from tav.from_params import sample_edit
-from tav.measuring.clip import image_features, load_clip, text_features
-from tav.metrics import frame_consistency, motion_alignment, textual_alignment
+from tav.from_params.sampling import sample_edit
+from tav.metrics.clip import image_features, load_clip, text_features
+from tav.metrics.comparison import mean_of
+from tav.metrics.formulas import frame_consistency, motion_alignment, textual_alignment
 from tav.model.baselines import Asked, edit_frames
 from tav.model.ddim import Schedule, Trajectory, ddim_invert
 from tav.model.denoiser import Network, prompted

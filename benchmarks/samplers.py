@@ -21,7 +21,7 @@ from emoji_world.judge import Judge, read
 from emoji_world.render import render_video
 from emoji_world.world import Scene, caption
 from tav import params as parameters
-from tav.metrics import psnr
+from tav.metrics.formulas import psnr
 from tav.model.ddim import Schedule, ddim_invert, first_step
 from tav.model.denoiser import Network, predict_noise, prompted
 from tav.model.latents import decode

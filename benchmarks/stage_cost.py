@@ -43,7 +43,7 @@ OWN = {  # the functions that are a stage's own work
         "tav.model.tuned_weights:save_tuned_weights",
     ],
     "invert": [
-        "tav.from_params:invert_video",
+        "tav.from_params.sampling:invert_video",
         "tav.model.ddim:ddim_sample",
         "tav.model.latents:decode",
         "tav.model.latents:encode_moments",
@@ -51,12 +51,12 @@ OWN = {  # the functions that are a stage's own work
     ],
     "condition": [],
     "edit": [
-        "tav.from_params:sample_edit",
+        "tav.from_params.sampling:sample_edit",
         "tav.model.latents:decode",
         "tav.model.prompts:encode_prompts",
         "tav.stages.edit:_write",
     ],
-    "evaluate": ["tav.measuring.clip:image_features", "tav.measuring.clip:text_features"],
+    "evaluate": ["tav.metrics.clip:image_features", "tav.metrics.clip:text_features"],
 }
 STARTED = re.compile(r"Running stage '(\w+)(?:@([\w-]+))?'")
 NEW_SUBREAPER = 36
@@ -198,7 +198,7 @@ def own_work(project: Path) -> dict[str, float]:
     os.environ["TAV_TRACKING"] = "off"
     import torch
 
-    from tav.measuring.memo import Memo
+    from tav.metrics.memo import Memo
     from tav.model.holding import HELD
     from tav.params import load
     from tav.running.stage import run_stage

@@ -25,8 +25,9 @@ from emoji_world.render import render_video
 from emoji_world.world import COLOURS, NOUNS, Scene, caption, move, sample_scene
 from tav import params as parameters
 from tav.artifacts import read_frames
-from tav.from_params import Said, invert_video, open_base, sample_edit
-from tav.metrics import psnr
+from tav.from_params.base import open_base
+from tav.from_params.sampling import Words, invert_video, sample_edit
+from tav.metrics.formulas import psnr
 from tav.model.ddim import Trajectory
 from tav.model.latents import decode, encode_moments
 from tav.model.masks import blend_frames, shape_mask
@@ -139,7 +140,7 @@ def edit(way: Way, settings: parameters.Params, video: Tuned, kind: str, asked: 
         video.inverted,
         target,
         negative,
-        words=Said(video.caption, prompt, source),
+        words=Words(video.caption, prompt, source),
         mask=mask,
     )
     frames = decode(pipe.vae, latents)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tav.metric_table import as_markdown
+from tav.metrics.table import as_markdown
 
 PAGE = Path(__file__).with_name("metrics.md")
 TABLE = re.compile(r"(^\|.*\n)+", re.MULTILINE)

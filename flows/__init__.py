@@ -2,8 +2,9 @@
 
 What is stale is DVC's word, and what a stage does is tav's. Nothing here imports torch.
 
-    __main__.py  `tav run`, `python -m flows.pipeline`: arguments, and what is told before Prefect is needed
-    pipeline.py  the flow and its task: the only file that imports prefect
+    __main__.py  `tav run`, `python -m flows`: arguments, and what is told before Prefect is needed
+    pipeline.py  the same by its older name, `python -m flows.pipeline`
+    local.py     the flow on this machine and its task: here and in remote/ alone prefect is imported
     dag.py       dvc.yaml's graph, what is stale, `meta:` of a stage
     schedule.py  which stage starts when, with which cores and GPU, and which never will
     process.py   a stage as a child process that never outlives its parent, by way of

@@ -1,4 +1,4 @@
-"""`tav run` and `python -m flows.pipeline`: arguments, and all that is told before Prefect's server is needed."""
+"""`tav run` and `python -m flows`: arguments, and all that is told before Prefect's server is needed."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tav.complaints import one_line
 from tav.params import UserError
-from tav.running.ending import end_in_order
+from tav.processes.ending import end_in_order
 
 KINDS = ("process", "docker", "kubernetes")
 """Of work pools."""
@@ -52,7 +52,7 @@ def run_workers(pool: str, checkpoint_minutes: float) -> int:
 def run_dvc(words: list[str]) -> int:
     """A command of DVC's, with what DVC does anew for each stage done once. Gives its exit code."""
     from flows.dvc_api import command
-    from tav.running.lockfile import drop_broken_rwlock
+    from tav.processes.lockfile import drop_broken_rwlock
 
     drop_broken_rwlock()
     return command(words)
@@ -75,7 +75,7 @@ def _ended(act: Callable[[], int]) -> int:
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.pipeline",
+        prog="python -m flows",
         description="Run dvc.yaml's stages through Prefect: what DVC finds stale, side by side, with retries and logs.",
         epilog="Needs no server. To watch it: `prefect server start`, then PREFECT_API_URL=http://127.0.0.1:4200/api.",
     )
@@ -115,7 +115,7 @@ def run(targets: list[str], jobs: int | None = None, workers: str | None = None)
         check_address()
         state = on_workers(targets, workers, return_state=True)
     else:
-        from flows.pipeline import pipeline, reach_server
+        from flows.local import pipeline, reach_server
 
         reach_server()
         state = pipeline(targets, jobs, return_state=True)
@@ -140,3 +140,7 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1 on")
     return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

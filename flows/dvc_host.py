@@ -161,7 +161,7 @@ def _asked(front: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _make(request: dict[str, Any], files: list[int], project: "Project | None") -> None:
     """Make the stage, in the fork, and end it."""
     from flows.repro import main
-    from tav.running.ending import end_with_parent
+    from tav.processes.ending import end_with_parent
 
     code = 1
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import ends
-from tav.running.lockfile import drop_broken_rwlock
+from tav.processes.lockfile import drop_broken_rwlock
 
 if TYPE_CHECKING:
     from flows.dvc_api import Project
@@ -65,7 +65,7 @@ def _end(code: int, error: Exception) -> int:
 
 
 if __name__ == "__main__":
-    from tav.running.ending import end_with_parent
+    from tav.processes.ending import end_with_parent
 
     end_with_parent()
     sys.exit(main(sys.argv[1]) if len(sys.argv) == 2 else each(sys.argv[1:]))

@@ -231,7 +231,24 @@ def ui(port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000) 
     serve(port)
 
 
-for command in (sharing.export, sharing.import_lora, sharing.push, sharing.studio):
+@app.command()
+def studio(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address to listen at. 0.0.0.0: others may come, without a password.")] = (
+        "127.0.0.1"
+    ),
+    max_upload: Annotated[str, typer.Option(help="The largest video that the page takes.", metavar="SIZE")] = "2gb",
+) -> None:
+    """Open a page to upload a video, try edits, and see them run."""
+    from tav.record.ui import check_port
+    from tav.studio.server import serve
+
+    load()
+    check_port(port)
+    serve(host, port, max_upload)
+
+
+for command in (sharing.export, sharing.import_lora, sharing.push):
     app.command()(command)
 
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from imports import ROOT
 from ruamel.yaml import YAML
-from test_layers import ROOT
 
 
 @pytest.fixture(scope="module")

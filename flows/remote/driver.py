@@ -12,7 +12,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, process
 from flows.dag import Stage
-from flows.pipeline import cancelled, make, record, run_all, show_plan
+from flows.local import cancelled, make, record, run_all, show_plan
 from flows.remote import page
 from flows.remote.gathering import Gathering
 from flows.remote.handing_out import hand_out

@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from flows.remote.parts import Part
 from flows.remote.secret import hidden
 from flows.remote.worker import MACHINE
-from tav.metric_table import METRICS
+from tav.metrics.table import METRICS
 from tav.params import load
 
 Row = dict[str, Any]

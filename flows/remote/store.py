@@ -141,7 +141,7 @@ def main(what: str, names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    from tav.running.ending import end_with_parent
+    from tav.processes.ending import end_with_parent
 
     end_with_parent()
     sys.exit(main(sys.argv[1], sys.argv[2:]))

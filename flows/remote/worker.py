@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, process
 from flows.dag import Stage
-from flows.pipeline import may_try_again, run_all, run_child, state_of
+from flows.local import may_try_again, run_all, run_child, state_of
 from flows.remote import checkpoints, lockfile
 from flows.remote.published import CHECKPOINTS, LOCK, Published, TakenOver
 from flows.remote.secret import hidden

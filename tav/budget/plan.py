@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tav.loaded_base import made_from
+from tav.from_params.loaded_base import made_from
 from tav.model.holding import HELD
 from tav.model.size import Size
 from tav.params import Params, UserError, Window, told
@@ -134,7 +134,7 @@ def expect(
     params: Params, work: Work, savings: Savings, pipe: Any, on: Machine, speed: "Speed | None" = None
 ) -> "Expectation":
     from tav.budget.expectation import expect_sampling, expect_tuning
-    from tav.from_params import dtype_of, tuning_settings
+    from tav.from_params.base import dtype_of, tuning_settings
 
     num_frames = frames_at_once(params, work)
     if work.stage == "tune":

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tav.comparison import By, Group, compare, measured
 from tav.complaints import listed
-from tav.metric_table import METRICS
+from tav.metrics.comparison import By, Group, compare, measured
+from tav.metrics.table import METRICS
 from tav.params import Evaluate, Params, UserError
 
 PUBLISHED = Path(__file__).parents[1] / "published"

@@ -5,8 +5,8 @@ import io
 from collections.abc import Callable
 
 from tav.commands.compare import NOT_COMPARABLE, Table
-from tav.comparison import Mean
-from tav.metric_table import METRICS, Metric
+from tav.metrics.comparison import Mean
+from tav.metrics.table import METRICS, Metric
 
 Form = Callable[[Metric, Mean], str]
 COLUMNS = ("group", "metric", "model", "edits", "videos", "mean", "std", "low", "high", "from", "comparable")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.artifacts import write_json
 from tav.budget.plan import Machine, TooMuch, Work, choose, window_of
-from tav.loaded_base import made_from
+from tav.from_params.loaded_base import made_from
 from tav.model.holding import files_of
 from tav.params import Params, told
 
@@ -87,7 +87,7 @@ class Expected:
     @cached_property
     def _speed(self) -> "Speed":
         from tav.budget.meter import measure_speed
-        from tav.from_params import dtype_of
+        from tav.from_params.base import dtype_of
 
         return measure_speed(self.on.device, dtype_of(self.params.compute, self.on.device))
 
@@ -96,7 +96,7 @@ def _mark(params: Params, on: Machine) -> str:
     """A hash of all that an expectation goes by, but for the work's shape. Its day: a machine may have been busy."""
     code = Path(__file__).parents[1]
     asked = params.model_dump_json(exclude={"videos", "edits"}), made_from(params.base), on
-    ours = files_of(str(code / "budget"), str(code / "model"), str(code / "from_params.py"))
+    ours = files_of(str(code / "budget"), str(code / "model"), str(code / "from_params"))
     packages = [version(name) for name in PACKAGES]
     return hashlib.sha256(repr((asked, ours, packages, date.today().isoformat())).encode()).hexdigest()
 

@@ -32,8 +32,8 @@ def export_lora(params: Params, name: str, out: Path, rank: int) -> list[str]:
 
 def write_lora(params: Params, video: str, weights: Path, out: Path, rank: int) -> float:
     """Write it; gives the share of what tuning added that it lacks. Raises UserError."""
-    from tav.from_params import open_base
-    from tav.loaded_base import identity_of
+    from tav.from_params.base import open_base
+    from tav.from_params.loaded_base import identity_of
     from tav.model.tuned_lora import save_lora, tuned_lora
     from tav.model.tuned_weights import load_tuned_weights, saved_tensors
 
@@ -50,8 +50,8 @@ def write_lora(params: Params, video: str, weights: Path, out: Path, rank: int) 
 
 def import_lora(params: Params, lora: Path, out: Path) -> None:
     """Write a LoRA of tuned weights as a file of tuned weights, bound to the base of params.yaml. Raises UserError."""
-    from tav.from_params import open_base
-    from tav.loaded_base import identity_of
+    from tav.from_params.base import open_base
+    from tav.from_params.loaded_base import identity_of
     from tav.model.tuned_lora import add_lora, seed_of
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES

@@ -12,8 +12,8 @@ def import_weights(params: Params, unet_folder: Path, out: Path) -> None:
     unet_folder: `unet` of an official output folder, tuned from that base. out: a .safetensors file, which
     `tav.model.tuned_weights.load_tuned_weights` reads. Raises UserError.
     """
-    from tav.from_params import open_base
-    from tav.loaded_base import identity_of
+    from tav.from_params.base import open_base
+    from tav.from_params.loaded_base import identity_of
     from tav.model.official import import_official
     from tav.model.tuned_weights import save_tuned_weights
     from tav.model.tuning import DTYPES
@@ -28,7 +28,7 @@ def import_weights(params: Params, unet_folder: Path, out: Path) -> None:
 
 def export_weights(params: Params, video: str, out: Path) -> None:
     """Write the tuned UNet of a video as a folder that the official code reads. Raises UserError."""
-    from tav.from_params import open_base
+    from tav.from_params.base import open_base
     from tav.model.official import export_official
 
     params.video(video)

@@ -16,7 +16,7 @@ from tav.artifacts import ROOT, atomic, sweep
 from tav.commands.yaml_line import in_braces, in_yaml, inline
 from tav.complaints import listed
 from tav.params import UserError, check, load
-from tav.running.holder import holder_of
+from tav.processes.holder import holder_of
 
 PARAMS = Path("params.yaml")
 LOCK = ROOT / ".lock/params.yaml"

@@ -19,7 +19,7 @@ def print_plan(params: Params) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tav.from_params import precision_of
+    from tav.from_params.base import precision_of
 
     on = machine()
     expected = Expected(params, on)
@@ -49,7 +49,7 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
 
     shapes: from `load_shapes`; None will do where no edit has controls or a reference.
     """
-    from tav.controls_from_params import control_shapes, reference_shapes
+    from tav.from_params.controls import control_shapes, reference_shapes
     from tav.video import fitted_size, probe
 
     networks: dict[Any, tuple[Any, ...]] = {}  # edits with the same controls are alike

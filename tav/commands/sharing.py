@@ -73,19 +73,3 @@ def push(
         raise UserError("expected `tav push EDIT URL` or `tav push --test-pattern URL`")
     edit = None if test_pattern else given[0]
     print(push_live(edit, given[-1], loop=loop, reconnect=reconnect, seconds=seconds))
-
-
-def studio(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 7860,
-    host: Annotated[str, typer.Option(help="Address to listen at. 0.0.0.0: others may come, without a password.")] = (
-        "127.0.0.1"
-    ),
-    max_upload: Annotated[str, typer.Option(help="The largest video that the page takes.", metavar="SIZE")] = "2gb",
-) -> None:
-    """Open a page to upload a video, try edits, and see them run."""
-    from tav.record.ui import check_port
-    from tav.studio.server import serve
-
-    load()
-    check_port(port)
-    serve(host, port, max_upload)

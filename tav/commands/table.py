@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tav.artifacts import artifact, read_json
 from tav.complaints import one_line
-from tav.metric_table import METRICS
+from tav.metrics.table import METRICS
 from tav.params import Params
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tav.artifacts import artifact, atomic
-from tav.comparison import DEFAULT, Mean, mean_of
 from tav.complaints import listed
+from tav.metrics.comparison import DEFAULT, Mean, mean_of
 from tav.params import Params, UserError
 
 QUESTIONS = {

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tav.metric_table import as_markdown
+from tav.metrics.table import as_markdown
 from tav.record.provenance import Made, Point
 from tav.record.store import ARTIFACTS, EDITS, TUNINGS, address, alone, client, settle
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tav.params import UserError
-from tav.running.holder import holder_of
+from tav.processes.holder import holder_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

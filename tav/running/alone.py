@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tav.artifacts import ROOT, artifact, sweep
 from tav.params import UserError
-from tav.running.holder import holder_of
+from tav.processes.holder import holder_of
 
 LOCKS = ROOT / ".lock"
 """Not in `.dvc`: a `.dvc` of ours, where there is none, would be the root of a repository to DVC."""

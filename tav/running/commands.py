@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def run_stage(stage: str, key: str = "") -> None:
     """Run a stage in this process, which ends with DVC where DVC runs it."""
-    from tav.running.ending import end_in_order, end_with_parent
+    from tav.processes.ending import end_in_order, end_with_parent
 
     end_in_order()
     if os.environ.get("DVC_STAGE"):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tav.params import read_yaml
-from tav.running.holder import holder_of
+from tav.processes.holder import holder_of
 
 PLACE = Path(tempfile.gettempdir(), "tav-gpu")
 """For all users of the machine."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tav.running.ending import GRACE, above, end_with_parent
+from tav.processes.ending import GRACE, above, end_with_parent
 
 PATIENCE = 60.0
 """Seconds that a worker has to start."""

@@ -17,10 +17,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tav.running.ending import GRACE, LOOK_EVERY, end_in_order
+from tav.processes.ending import GRACE, LOOK_EVERY, end_in_order
+from tav.processes.lockfile import Kept, drop_broken_rwlock
 from tav.running.guard import fingerprint
 from tav.running.handing import FREE
-from tav.running.lockfile import Kept, drop_broken_rwlock
 
 IDLE = 120.0
 """Seconds without work after which it ends."""

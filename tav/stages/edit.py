@@ -31,8 +31,9 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import announce, edit_work
-    from tav.controls_from_params import attachments_of, open_controls, open_reference, reference_shapes
-    from tav.from_params import Said, open_base, sample_edit
+    from tav.from_params.base import open_base
+    from tav.from_params.controls import attachments_of, open_controls, open_reference, reference_shapes
+    from tav.from_params.sampling import Words, sample_edit
     from tav.model.ddim import Trajectory
     from tav.model.latents import decode, encode_moments
     from tav.model.masks import blend_frames
@@ -52,7 +53,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     where = (source, source_frames, pipe, trajectory, caption, settings.window)
     mask = mask_of(settings.mask, *where) if settings.mask else None
     beside = has_source_beside(settings)
-    words = Said(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if beside else None
+    words = Words(caption, asked.prompt, *encode_prompts(pipe, [caption], size)) if beside else None
 
     def sample(how: "Savings") -> "Tensor":
         return sample_edit(
@@ -94,7 +95,7 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     caption = read_json(artifact("caption", asked.video, "caption.json"))["caption"]
 
-    from tav.from_params import edit_by_baseline, open_baseline
+    from tav.from_params.baseline import edit_by_baseline, open_baseline
     from tav.video.condition_maps import scribble
 
     pipe, rows = open_baseline(params, key), {"source": source_frames}
@@ -110,7 +111,7 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
 
 def _facts(params: Params, key: str, pipe: Any, began: float) -> dict[str, Any]:
     """What edit.json says: the settings, the seconds since `began`, the device."""
-    from tav.from_params import precision_of, told_cut
+    from tav.from_params.base import precision_of, told_cut
 
     asked, device = params.video_edit(key), pipe.device.type
     facts = {

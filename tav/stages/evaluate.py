@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:
     """Measure what is asked for. What was measured before, of the same frames with the same model, is not again."""
-    from tav.measuring.measures import Metrics, Subject, asked_of, check_finite
-    from tav.measuring.memo import Memo
+    from tav.metrics.measures import Metrics, Subject, asked_of, check_finite
+    from tav.metrics.memo import Memo
 
     edit, frames = params.video_edit(key), _frames(params, key)
     caption = read_json(artifact("caption", edit.video, "caption.json"))["caption"]

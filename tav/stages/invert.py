@@ -15,8 +15,9 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     caption = read_json(artifact("caption", key, "caption.json"))["caption"]
     weights = artifact("tune", key, "weights.safetensors")
 
-    from tav.from_params import in_windows, invert_video, open_base
-    from tav.metrics import psnr
+    from tav.from_params.base import open_base
+    from tav.from_params.sampling import in_windows, invert_video
+    from tav.metrics.formulas import psnr
     from tav.model.ddim import Schedule, ddim_sample
     from tav.model.denoiser import Network, prompted
     from tav.model.latents import decode, encode_moments

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json
-from tav.comparison import tables
-from tav.metric_table import METRICS
+from tav.metrics.comparison import tables
+from tav.metrics.table import METRICS
 from tav.params import Params, Section
 from tav.stages import OnProgress, Progress
 

@@ -42,7 +42,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import Work, announce
-    from tav.from_params import open_base, told_cut, tuning_settings
+    from tav.from_params.base import open_base, told_cut, tuning_settings
     from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
@@ -83,7 +83,7 @@ class Origin(NamedTuple):
 
 
 def _origin(params: Params, key: str, caption: str, num_frames: int) -> Origin:
-    from tav.loaded_base import identity_of
+    from tav.from_params.loaded_base import identity_of
 
     settings = settings_of(params, "tune", key) | {"num_frames": num_frames}
     header = {"prompt": caption, "settings": json.dumps(settings, ensure_ascii=False)}
@@ -122,7 +122,7 @@ class Samples:
 
     def _latents(self) -> "Iterator[Tensor]":
         """Of each edit."""
-        from tav.from_params import invert_video, sample_edit
+        from tav.from_params.sampling import invert_video, sample_edit
         from tav.model.prompts import encode_prompts
 
         pipe, video = self.pipe, self.moments.mean

@@ -114,7 +114,7 @@ def _of_words(
     settings: Mask, size: Size, pipe: Any, inverted: "Trajectory", caption: str, window: Window | None
 ) -> "Tensor":
     """Where the network sees words of the caption in the video."""
-    from tav.from_params import in_windows
+    from tav.from_params.sampling import in_windows
     from tav.model.alignment import chosen
     from tav.model.ddim import Schedule
     from tav.model.denoiser import Network

@@ -11,7 +11,7 @@ from tav import params
 from tav.artifacts import artifact, write_json
 from tav.commands.compare import NOT_COMPARABLE, compared, read_published, recorded_settings
 from tav.commands.compare_forms import FORMS
-from tav.comparison import compare, mean_of, measured
+from tav.metrics.comparison import compare, mean_of, measured
 from tav.params import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -155,7 +155,7 @@ def test_nothing_is_evaluated() -> None:
 
 def test_a_whole_benchmark_reads_each_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """76 videos x 4: what takes the time is reading, and that is one small file for each edit."""
-    from tav import comparison
+    from tav.metrics import comparison
 
     settings, read = project(76), []
     monkeypatch.setattr(comparison, "read_json", lambda path, of=comparison.read_json: read.append(path) or of(path))

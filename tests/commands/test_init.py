@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_layers import ROOT
+from imports import ROOT
 
 from tav.commands.init import FILES, make_project
 from tav.commands.upgrade import upgrade

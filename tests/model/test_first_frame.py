@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tav.from_params import sample_edit
+from tav.from_params.sampling import sample_edit
 from tav.model.ddim import Schedule, ddim_invert
 from tav.model.denoiser import Network, prompted
 from tav.model.first_frame import first_frame_path

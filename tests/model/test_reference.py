@@ -11,7 +11,7 @@ from tiny import tiny_stable_diffusion
 from tiny_bases import tiny_sdxl
 from tiny_controls import tiny_ip_adapter
 
-from tav.from_params import Said, sample_edit
+from tav.from_params.sampling import Words, sample_edit
 from tav.model.cross_attention import cross_attention_through
 from tav.model.ddim import Schedule, Trajectory, ddim_sample
 from tav.model.denoiser import DiffusionStep, Network, guided, prompted
@@ -155,7 +155,7 @@ def test_it_goes_with_windows_and_with_the_source_beside(sd1, settings):
     frames = 4
     caption, target, negative = encode_prompts(pipe, ["a cat", PROMPT, ""])
     path = noise(frames * (STEPS + 1)).unflatten(0, (STEPS + 1, frames))
-    said = None if "window" in settings else Said("a cat", PROMPT, caption)
+    said = None if "window" in settings else Words("a cat", PROMPT, caption)
 
     def edited(scale):
         reference = None if scale is None else load_reference(pipe, files(sd1.adapter), PICTURE, scale=scale)

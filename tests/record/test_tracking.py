@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from other_default import default
 from tracked_project import PARAMS, change, dvc, history, row, rows
 
-from tav.metric_table import METRICS
+from tav.metrics.table import METRICS
 from tav.params import Edit, load
 from tav.record.provenance import md5_of
 from tav.record.store import EDITS, TUNINGS, address

@@ -14,7 +14,7 @@ from tiny import tiny_stable_diffusion
 from tiny_bases import LORA, tiny_lora, tiny_sdxl, tiny_single_file, tiny_stable_diffusion_2
 
 from tav.artifacts import read_frames
-from tav.from_params import open_base
+from tav.from_params.base import open_base
 from tav.model.inflation import set_num_frames
 from tav.model.pretrained import load_pipeline
 from tav.model.tuned_weights import load_tuned_weights

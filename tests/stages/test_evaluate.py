@@ -12,9 +12,9 @@ from tiny import moving_square, tiny_blip2, tiny_clip
 
 from tav import params
 from tav.artifacts import artifact, read_json, write_frames, write_json
-from tav.measuring import clip as clips_of
-from tav.metric_table import METRICS
-from tav.metrics import frame_consistency, motion_alignment, textual_alignment
+from tav.metrics import clip as clips_of
+from tav.metrics.formulas import frame_consistency, motion_alignment, textual_alignment
+from tav.metrics.table import METRICS
 from tav.params import UserError
 from tav.stages import Progress, evaluate
 

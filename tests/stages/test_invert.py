@@ -9,7 +9,7 @@ from project import ignore
 from safetensors.torch import load_file
 
 from tav.artifacts import read_frames
-from tav.metrics import psnr
+from tav.metrics.formulas import psnr
 from tav.params import Params, UserError, check
 from tav.stages import Progress, edit, invert, tune
 

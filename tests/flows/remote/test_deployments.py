@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.templating import apply_values, find_placeholders
 from ruamel.yaml import YAML
 
@@ -42,6 +43,13 @@ def test_each_kind_of_pool_has_its_deployment(name: str) -> None:
     assert deployment["work_pool"]["job_variables"]["env"] == server.ENV
     (step,) = deployment["pull"]
     assert step == {"prefect.deployments.steps.git_clone": {"repository": "{{ $TAV_GIT }}"}}
+
+
+def test_everything_in_one_folder_is_the_flow_of_tav_run() -> None:
+    deployment = DEPLOYMENTS["all"]
+    flow = load_flow_from_entrypoint(deployment["entrypoint"])
+    assert flow.name == "tav"
+    assert set(deployment["parameters"]) == set(flow.parameters.properties)
 
 
 def test_the_template_asks_only_for_what_it_declares() -> None:

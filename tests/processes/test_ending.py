@@ -12,8 +12,8 @@ from flow_project import ENV, left, wait_for
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from tav.running import ending
-from tav.running.ending import end_in_order, end_with_parent
+from tav.processes import ending
+from tav.processes.ending import end_in_order, end_with_parent
 ending.LOOK_EVERY = 0.05
 end_in_order()
 if os.environ.get("DVC_STAGE"):

@@ -1,4 +1,4 @@
-"""How good an edit is. Features or frames in, one float out. How to read them: metric_table.py.
+"""How good an edit is. Features or frames in, one float out. How to read them: table.py.
 
 The formulas are those of the two benchmarks of video editing:
     LOVEU-TGVE 2023   showlab/loveu-tgve-2023 @d75589f, scripts/run_eval.py

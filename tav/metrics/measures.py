@@ -1,6 +1,6 @@
 """What the stage `evaluate` can measure: a function for each name, from a subject to values of edit and source.
 
-A new metric is a function in tav/metrics.py, an entry in MEASURES, and a line in tav/metric_table.py.
+A new metric is a function in tav/metrics/formulas.py, an entry in MEASURES, and a line in tav/metrics/table.py.
 """
 
 import math
@@ -80,15 +80,15 @@ def check_finite(metrics: Metrics) -> None:
 
 
 def _clip_features(subject: Subject, knob: str, **how: Any) -> "dict[str, torch.Tensor]":
-    from tav.measuring.clip import image_features, load_clip
+    from tav.metrics.clip import image_features, load_clip
 
     return subject.features(knob, load_clip, image_features, **how)
 
 
 def _alignment(subject: Subject, name: str, knob: str, **how: Any) -> Metrics:
     """The metric `name` of image and text: of the edit with its prompt, of the source with both prompts."""
-    from tav.measuring.clip import text_features
-    from tav.metrics import textual_alignment
+    from tav.metrics.clip import text_features
+    from tav.metrics.formulas import textual_alignment
 
     features = _clip_features(subject, knob, **how)
     clip = subject.loaded[knob]
@@ -104,7 +104,7 @@ def _alignment(subject: Subject, name: str, knob: str, **how: Any) -> Metrics:
 
 
 def _frame_and_consecutive_consistency(subject: Subject) -> Metrics:
-    from tav.metrics import consecutive_consistency, frame_consistency
+    from tav.metrics.formulas import consecutive_consistency, frame_consistency
 
     metrics = (frame_consistency, consecutive_consistency)
     features = _clip_features(subject, "clip")
@@ -112,49 +112,49 @@ def _frame_and_consecutive_consistency(subject: Subject) -> Metrics:
 
 
 def _motion_alignment(subject: Subject) -> Metrics:
-    from tav.metrics import motion_alignment
+    from tav.metrics.formulas import motion_alignment
 
     return {"edit": {"motion_alignment": motion_alignment(subject.frames["edit"], subject.frames["source"])}}
 
 
 def _semantic_consistency(subject: Subject) -> Metrics:
-    from tav.metrics import positive_consistency
+    from tav.metrics.formulas import positive_consistency
 
     features = _clip_features(subject, "clip", size=None, pooled=True)
     return {who: {"semantic_consistency": positive_consistency(f)} for who, f in features.items()}
 
 
 def _object_consistency(subject: Subject) -> Metrics:
-    from tav.measuring.dino import load_dino, pooled_features
-    from tav.metrics import positive_consistency
+    from tav.metrics.dino import load_dino, pooled_features
+    from tav.metrics.formulas import positive_consistency
 
     features = subject.features("dino", load_dino, pooled_features)
     return {who: {"object_consistency": positive_consistency(f)} for who, f in features.items()}
 
 
 def _structure_distance(subject: Subject) -> Metrics:
-    from tav.measuring.dino import keys, load_dino
-    from tav.metrics import structure_distance
+    from tav.metrics.dino import keys, load_dino
+    from tav.metrics.formulas import structure_distance
 
     seen = subject.features("dino", load_dino, keys)
     return {"edit": {"structure_distance": structure_distance(seen["edit"], seen["source"])}}
 
 
 def _aesthetic_quality(subject: Subject) -> Metrics:
-    from tav.measuring.aesthetic import load_aesthetic, scores
+    from tav.metrics.aesthetic import load_aesthetic, scores
 
     found = subject.features("aesthetic", load_aesthetic, scores)
     return {who: {"aesthetic_quality": float(values.mean())} for who, values in found.items()}
 
 
 def _source_psnr(subject: Subject) -> Metrics:
-    from tav.metrics import psnr
+    from tav.metrics.formulas import psnr
 
     return {"edit": {"source_psnr": min(psnr(subject.frames["edit"], subject.frames["source"]), 100.0)}}
 
 
 def _background_psnr(subject: Subject) -> Metrics:
-    from tav.metrics import psnr
+    from tav.metrics.formulas import psnr
 
     assert subject.mask is not None
     edit, source = (subject.frames[who][~subject.mask] for who in ("edit", "source"))
@@ -162,7 +162,7 @@ def _background_psnr(subject: Subject) -> Metrics:
 
 
 def _warping_error(subject: Subject) -> Metrics:
-    from tav.metrics import warping_error
+    from tav.metrics.formulas import warping_error
 
     source = subject.frames["source"]
     return {who: {"warping_error": warping_error(f, source)} for who, f in subject.frames.items()}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from tav.artifacts import artifact, read_json
-from tav.metric_table import METRICS
+from tav.metrics.table import METRICS
 from tav.params import Params
 
 By = Literal["all", "kind", "video", "variant"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tav.running.holder import holder_of
+from tav.processes.holder import holder_of
 
 
 def test_another_process_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from tav.artifacts import ROOT, read_json, write_json
-from tav.measuring.measures import Measure, Metrics, Subject
+from tav.metrics.measures import Measure, Metrics, Subject
 from tav.params import Model, UserError, check_key
 from tav.recipe import numbers
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import moving_square
 
-from tav.metrics import (
+from tav.metrics.formulas import (
     FLOW_SIDE,
     consecutive_consistency,
     frame_consistency,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tav.loaded_base import loaded
+from tav.from_params.loaded_base import loaded
 from tav.params import Base, Edit
 
 if TYPE_CHECKING:

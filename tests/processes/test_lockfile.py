@@ -7,7 +7,7 @@ import zc.lockfile
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
-from tav.running.lockfile import Kept, drop_broken_rwlock
+from tav.processes.lockfile import Kept, drop_broken_rwlock
 
 FILE = {"hash": "md5", "md5": "da47eb1f79ba3cd54acce828dca724d3", "size": 9}
 

@@ -7,10 +7,10 @@ import pytest
 
 from tav.artifacts import write_json
 from tav.commands.table import print_table
-from tav.metric_table import METRICS, Metric, as_markdown
+from tav.metrics.table import METRICS, Metric, as_markdown
 from tav.params import check, read_yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_docs_have_it() -> None:

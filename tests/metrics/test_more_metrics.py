@@ -12,11 +12,11 @@ from tiny import moving_square, tiny_clip
 
 from tav import params
 from tav.artifacts import artifact, read_json, write_frames, write_json
-from tav.measuring import aesthetic, dino
-from tav.measuring.clip import image_features, load_clip
-from tav.measuring.measures import MEASURES
-from tav.metric_table import METRICS
-from tav.metrics import positive_consistency, structure_distance, warping_error
+from tav.metrics import aesthetic, dino
+from tav.metrics.clip import image_features, load_clip
+from tav.metrics.formulas import positive_consistency, structure_distance, warping_error
+from tav.metrics.measures import MEASURES
+from tav.metrics.table import METRICS
 from tav.params import Model, UserError
 from tav.params.sections import MODEL_OF, More
 from tav.stages import evaluate

@@ -9,7 +9,7 @@ from project import tiny_params
 from tiny import tiny_stable_diffusion
 
 from tav.budget.plan import machine
-from tav.from_params import NOT_OF_THE_MODEL, open_base, precision_of, tuning_settings
+from tav.from_params.base import NOT_OF_THE_MODEL, open_base, precision_of, tuning_settings
 from tav.model.inflation import SparseCausalAttention
 from tav.model.options.token_merging import MergingAttention
 from tav.model.tune_settings import TuneSettings

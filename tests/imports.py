@@ -1,0 +1,83 @@
+"""Which of our files imports which, read from the source with ast."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(
+    file.relative_to(ROOT).as_posix()
+    for top in ("tav", "flows", "emoji_world")
+    for file in ROOT.joinpath(top).rglob("*.py")
+)
+
+
+def module_of(file: str) -> str:
+    """tav/model/inflation.py -> tav.model.inflation, tav/model/__init__.py -> tav.model."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def room_of(file: str) -> str:
+    """The folder of a file, flows/ and emoji_world/ as wholes; a file right under tav/ is a room by itself."""
+    parts = module_of(file).split(".")
+    return ".".join(parts[: 2 if parts[0] == "tav" else 1])
+
+
+def file_of(module: str) -> str | None:
+    """tav.model.inflation -> tav/model/inflation.py; None when it is not ours."""
+    path = module.replace(".", "/")
+    return next((f for f in (f"{path}.py", f"{path}/__init__.py") if f in FILES), None)
+
+
+@cache
+def modules_of(file: str) -> frozenset[str]:
+    """Every module that a file imports, at its top or in a function; not what only type checkers read."""
+    found = set()
+    for node in _running(ast.parse(ROOT.joinpath(file).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+def _running(tree: ast.AST) -> list[ast.AST]:
+    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test):
+        return [node for child in tree.orelse for node in _running(child)]
+    return [tree, *(node for child in ast.iter_child_nodes(tree) for node in _running(child))]
+
+
+def named(file: str) -> set[str]:
+    """Our files that a file names in its imports."""
+    return {found for module in modules_of(file) if (found := file_of(module)) and _has_code(found)} - {file}
+
+
+def ours(file: str) -> set[str]:
+    """The same, with the packages that they lie in, where those hold any code."""
+    names = {".".join(m.split(".")[:n]) for m in modules_of(file) for n in range(1, m.count(".") + 2)}
+    return {f for name in names if (f := file_of(name)) and _has_code(f)} - {file}
+
+
+@cache
+def _has_code(file: str) -> bool:
+    body = ast.parse(ROOT.joinpath(file).read_text()).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def reached(file: str) -> set[str]:
+    """All our files that run when a file does."""
+    found, new = set(), {file}
+    while new:
+        found |= new
+        new = set().union(*map(ours, new)) - found
+    return found
+
+
+def rooms() -> dict[str, set[str]]:
+    """Room -> the other rooms that it imports from."""
+    found: dict[str, set[str]] = {}
+    for file in FILES:
+        if _has_code(file):
+            found.setdefault(room_of(file), set()).update(map(room_of, named(file)))
+    return {room: used - {room} for room, used in found.items()}
