@@ -24,7 +24,8 @@ from emoji_world.judge import Judge, Reading, load_judge, read
 from emoji_world.render import render_video
 from emoji_world.world import BACKGROUNDS, COLOURS, NOTHING, NOUNS, PATHS, Scene, caption, move, sample_scene
 from tav import params as parameters
-from tav.from_params import invert_video
+from tav.from_params.sampling import invert_video
+from tav.from_params.steps import start_of
 from tav.model.ddim import Schedule, add_noise, ddim_sample
 from tav.model.denoiser import Network, guided
 from tav.model.inflation import SparseCausalAttention, VideoGroupNorm, inflate
@@ -32,7 +33,6 @@ from tav.model.latents import Moments, decode, encode_moments
 from tav.model.pretrained import load_pipeline
 from tav.model.prompts import encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
-from tav.steps_from_params import start_of
 
 JUDGE = Path("models/emoji-world/judge")
 NUM_FRAMES = 8

@@ -33,13 +33,23 @@ def file_of(module: str) -> str | None:
 def modules_of(file: str) -> frozenset[str]:
     """Every module that a file imports, at its top or in a function; not what only type checkers read."""
     found = set()
-    for node in _running(ast.parse(ROOT.joinpath(file).read_text())):
+    for node in _running(_tree(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
             found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(found)
+
+
+def froms(file: str) -> set[str]:
+    """The modules that a file imports names from."""
+    return {node.module or "" for node in ast.walk(_tree(file)) if isinstance(node, ast.ImportFrom)}
+
+
+@cache
+def _tree(file: str) -> ast.Module:
+    return ast.parse(ROOT.joinpath(file).read_text())
 
 
 def _running(tree: ast.AST) -> list[ast.AST]:
@@ -61,8 +71,7 @@ def ours(file: str) -> set[str]:
 
 @cache
 def _has_code(file: str) -> bool:
-    body = ast.parse(ROOT.joinpath(file).read_text()).body
-    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in _tree(file).body)
 
 
 def reached(file: str) -> set[str]:

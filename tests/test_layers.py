@@ -3,7 +3,7 @@
 from graphlib import TopologicalSorter
 
 import pytest
-from imports import FILES, ROOT, module_of, modules_of, named, ours, rooms
+from imports import FILES, ROOT, file_of, froms, module_of, modules_of, named, ours, rooms
 from ruamel.yaml import YAML
 
 from tav.record.provenance import RECORDED
@@ -18,6 +18,7 @@ def test_what_is_on_record_of_compute() -> None:
         assert names == {f"compute.{name}" for name in RECORDED}
 
 
+OTHERS = ("benchmarks", "docs", "tests")
 LAYERS = {  # who may import which of ours: the longest name that fits a file is its layer
     "emoji_world": {"emoji_world", "tav.model", "tav.video", "tav.artifacts", "tav.params"},
     "flows": {
@@ -156,6 +157,16 @@ def test_no_circle() -> None:
     """Neither of files nor of rooms. CycleError names who is in it."""
     TopologicalSorter({file: named(file) for file in FILES}).prepare()
     TopologicalSorter(rooms()).prepare()
+
+
+def test_what_is_imported_is_there() -> None:
+    """Also by the benchmarks, the documents' scripts and the tests, which no type checker reads."""
+    others = [path.relative_to(ROOT).as_posix() for top in OTHERS for path in ROOT.joinpath(top).rglob("*.py")]
+    tops = {file.partition("/")[0] for file in FILES}
+    wanted = [
+        (file, module) for file in [*FILES, *others] for module in froms(file) if module.partition(".")[0] in tops
+    ]
+    assert not [f"{file} imports from {module}" for file, module in wanted if not file_of(module)]
 
 
 @pytest.mark.parametrize("file", FILES)
