@@ -1,15 +1,17 @@
 """`tav compare`: means of all metrics with spread and intervals, beside published rows, with the models' names."""
 
 import csv
-import re
+import json
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tav.artifacts import artifact, read_json
 from tav.complaints import listed
 from tav.metrics.comparison import By, Group, compare, measured
 from tav.metrics.table import METRICS
 from tav.params import Evaluate, Params, UserError
+from tav.settings import FILE
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 NOT_COMPARABLE = "*"
@@ -93,8 +95,7 @@ def _about(published: Published, metrics: list[str], models: dict[str, str]) -> 
 
 def _models(params: Params, keys: list[str], metrics: list[str]) -> tuple[dict[str, str], list[str]]:
     """What each metric was measured with, and a note where edits differ in it."""
-    recorded = recorded_settings(Path("dvc.lock"))
-    settings = {key: recorded.get(key, params.evaluate) for key in keys}
+    settings = {key: recorded_settings(key) or params.evaluate for key in keys}
     models, notes = {}, []
     for metric in metrics:
         counts: dict[str, int] = {}
@@ -114,27 +115,19 @@ def model_of(metric: str, settings: Evaluate) -> str:
     return model.name if model else METRICS[metric].model
 
 
-def recorded_settings(lock: Path) -> dict[str, Evaluate]:
-    """The section `evaluate` that each edit was measured with, as dvc.lock has it.
+def recorded_settings(key: str) -> Evaluate | None:
+    """The section `evaluate` that an edit was measured with, as settings.json beside its metrics has it.
 
-    Read by its lines: as YAML the lock of a large benchmark takes many seconds, and its sections are alike.
+    None where there is none, or one of another version of tav that this one can't read.
     """
-    if not lock.exists():
-        return {}
-    found = {}
-    for key, block in re.findall(r"^  evaluate@(\S+):\n((?:    .*\n)+)", lock.read_text(encoding="utf-8"), re.M):
-        section = re.search(r"^        evaluate:\n((?:          .*\n)+)", block, re.M)
-        settings = _evaluate(section[1]) if section else None
-        if settings:
-            found[key.strip("'\"")] = settings
-    return found
+    file = artifact("evaluate", key, FILE)
+    return _evaluate(json.dumps(read_json(file)["sections"]["evaluate"])) if file.exists() else None
 
 
 @cache
-def _evaluate(lines: str) -> Evaluate | None:
-    from ruamel.yaml import YAML
-
+def _evaluate(section: str) -> Evaluate | None:
+    """Edits of a project have one section as a rule: it is checked once."""
     try:
-        return Evaluate.model_validate(YAML(typ="safe", pure=True).load(lines))
-    except ValueError:  # another version of tav's
+        return Evaluate.model_validate_json(section)
+    except ValueError:
         return None

@@ -68,7 +68,9 @@ def compare(
     form: Annotated[
         Literal["text", "csv", "markdown", "latex"], typer.Option("--format", help="Of the table.")
     ] = "text",
-    published: Annotated[str | None, typer.Option(help="A benchmark's published rows beside: v2vbench.")] = None,
+    published: Annotated[
+        str | None, typer.Option(help="A benchmark's published rows beside: loveu or v2vbench.")
+    ] = None,
 ) -> None:
     """Means of all metrics, with their spread and bootstrap intervals: a table for a paper."""
     from tav.commands.compare import compared

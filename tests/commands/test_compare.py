@@ -9,10 +9,11 @@ import pytest
 
 from tav import params
 from tav.artifacts import artifact, write_json
-from tav.commands.compare import NOT_COMPARABLE, compared, read_published, recorded_settings
+from tav.commands.compare import NOT_COMPARABLE, compared, read_published
 from tav.commands.compare_forms import FORMS
 from tav.metrics.comparison import compare, mean_of, measured
 from tav.params import UserError
+from tav.settings import settings_of
 
 ROOT = Path(__file__).parents[2]
 CLIP_L = "openai/clip-vit-large-patch14"
@@ -29,12 +30,13 @@ def project(videos: int, clip: str | None = None, kinds: tuple[str, ...] = KINDS
     }
     if clip:
         data["evaluate"]["clip"] = {"source": f"hub:{clip}"}
-    rng = np.random.default_rng(0)
+    settings, rng = params.check(data), np.random.default_rng(0)
     for i, key in enumerate(data["edits"]):
         values = {"frame_consistency": 0.9 + 0.01 * (i % 4), "textual_alignment": rng.normal(25 + i // 4, 1)}
         values["motion_alignment"] = -1.5
         write_json(artifact("evaluate", key, "metrics.json"), {"edit": values, "source": {}})
-    return params.check(data)
+        write_json(artifact("evaluate", key, "settings.json"), settings_of(settings, "evaluate", key))
+    return settings
 
 
 @pytest.fixture(autouse=True)
@@ -113,8 +115,18 @@ def test_a_published_table_is_whole() -> None:
     assert all(set(values) == set(table.models) and len(values) == 8 for values in table.rows.values())
     assert table.rows["Text2Video-Zero"]["motion_alignment"] == -17.226
     assert table.models["frames_text_alignment"] == CLIP_L
-    with pytest.raises(UserError, match="no published table 'vbench'; there are: v2vbench"):
+    with pytest.raises(UserError, match="no published table 'vbench'; there are: loveu, v2vbench"):
         read_published("vbench")
+
+
+def test_loveus_leaderboard_is_in_our_units() -> None:
+    table = read_published("loveu")
+    assert table.rows["Tune-A-Video"] == {"frame_consistency": 0.924, "textual_alignment": 27.12, "pick_score": 20.36}
+    assert all(0.8 < values["frame_consistency"] < 1 for values in table.rows.values())
+    assert "loveu-tgve-leaderboard, commit 3cb92b9" in table.source
+    shown = FORMS["text"](compared(project(1, CLIP_L), "all", "loveu"))
+    assert "Tune-A-Video (published)" in shown
+    assert f"27.12{NOT_COMPARABLE}" not in shown
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -133,18 +145,22 @@ def test_latex_and_markdown_are_escaped() -> None:
     assert r"| 50 %\_a\|b | 1 / 1 |" in FORMS["markdown"](table)
 
 
-def test_models_are_those_that_the_values_were_made_with(tmp_path: Path) -> None:
-    """dvc.lock says what was used; params.yaml may say another since."""
+def test_models_are_those_that_the_values_were_made_with() -> None:
+    """settings.json beside the values says what was used; params.yaml may say another since."""
     settings = project(1)
-    Path("dvc.lock").write_text(
-        "schema: '2.0'\nstages:\n  evaluate@v0--0:\n    cmd: python -m tav evaluate\n    params:\n      params.yaml:\n"
-        "        edits.v0--0.prompt: x\n        evaluate:\n          clip:\n"
-        f"            source: hub:{CLIP_L}\n          pick_score:\n    outs:\n    - path: a\n"
-    )
-    assert recorded_settings(Path("dvc.lock"))["v0--0"].clip.name == CLIP_L
-    table = compared(settings, "all", None)
-    assert table.models["textual_alignment"] == f"{CLIP_L} / models/emoji-world/clip"
-    assert any("1 by openai/clip-vit-large-patch14, 3 by models" in note for note in table.notes)
+    before = project(1, CLIP_L)
+    write_json(artifact("evaluate", "v0--1", "settings.json"), settings_of(settings, "evaluate", "v0--1"))
+    for now in (settings, before):
+        table = compared(now, "all", None)
+        assert table.models["textual_alignment"] == f"{CLIP_L} / models/emoji-world/clip"
+        assert any("3 by openai/clip-vit-large-patch14, 1 by models" in note for note in table.notes)
+
+
+def test_without_readable_settings_those_of_params_count() -> None:
+    settings = project(1, CLIP_L)
+    artifact("evaluate", "v0--0", "settings.json").unlink()
+    write_json(artifact("evaluate", "v0--1", "settings.json"), {"sections": {"evaluate": {"a later knob": 1}}})
+    assert compared(settings, "all", None).models["textual_alignment"] == CLIP_L
 
 
 def test_nothing_is_evaluated() -> None:
@@ -154,11 +170,13 @@ def test_nothing_is_evaluated() -> None:
 
 
 def test_a_whole_benchmark_reads_each_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """76 videos x 4: what takes the time is reading, and that is one small file for each edit."""
+    """76 videos x 4: what takes the time is reading, and that is two small files for each edit."""
+    from tav.commands import compare as command
     from tav.metrics import comparison
 
-    settings, read = project(76), []
-    monkeypatch.setattr(comparison, "read_json", lambda path, of=comparison.read_json: read.append(path) or of(path))
+    settings, read, read_json = project(76), [], comparison.read_json
+    for module in (comparison, command):
+        monkeypatch.setattr(module, "read_json", lambda path: read.append(path) or read_json(path))
     table = compared(settings, "kind", "v2vbench")
     assert [group.edits for group in table.groups] == [76] * 4
-    assert len(read) == len(set(read)) == 304
+    assert len(read) == len(set(read)) == 608
