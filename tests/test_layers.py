@@ -48,6 +48,7 @@ LAYERS = {  # who may import which of ours: the longest name that fits a file is
         "tav.budget",
         "tav.from_params",
         "tav.hashes",
+        "tav.settings",
         "tav.metrics.comparison",
         "tav.metrics.table",
         "tav.model",
