@@ -18,9 +18,10 @@ from dvc.repo import Repo, lock_repo
 from dvc.stage.cache import StageCache
 from dvc.stage.exceptions import StageCmdFailedError
 
-from flows import dvc_lock, dvc_once, ends
+from flows import dvc_lock, dvc_once, dvc_repro, ends
 
 dvc_once.install()
+dvc_repro.install()
 
 
 LOCK = Path("dvc.lock")

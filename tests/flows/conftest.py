@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flow_project import DVC_YAML, PARAMS, STAGE_PY, sh
+from flow_project import DVC_YAML, ENV, PARAMS, STAGE_PY, sh
 from prefect_server import shared_server
 
 
@@ -67,6 +67,17 @@ def fresh_project(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def done_project(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the project where all is made, as the current folder."""
     return _copy(done, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC runs in this process, and its stages find our Python and no more threads than one."""
+    from flows import dvc_api
+
+    for name in ("PATH", "DVC_NO_ANALYTICS"):
+        monkeypatch.setenv(name, ENV[name])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("dvc.stage.run.StageCmdFailedError", dvc_api.StageCmdFailedError)  # put back in the end
 
 
 def _copy(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -42,17 +42,6 @@ def test_a_graph_and_its_status(fresh_project: Path) -> None:
         assert set(dvc_api.status(repo, ["first@a"])) == {"first@a"}
 
 
-@pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC runs in this process, and its stages find our Python and no more threads than one."""
-    from flow_project import ENV
-
-    for name in ("PATH", "DVC_NO_ANALYTICS"):
-        monkeypatch.setenv(name, ENV[name])
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("dvc.stage.run.StageCmdFailedError", dvc_api.StageCmdFailedError)  # put back in the end
-
-
 def test_how_a_stage_ended_is_told_by_type(done_project: Path, run_here: None) -> None:
     assert dvc_api.reproduce("first@a") == ends.UNCHANGED
     Path("made/first-a").unlink()
