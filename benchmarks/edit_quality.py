@@ -10,7 +10,7 @@ A late start alone keeps the motion, so what the parts do is seen best at full s
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -31,6 +31,7 @@ from tav.model.denoiser import Network, guided
 from tav.model.inflation import SparseCausalAttention, VideoGroupNorm, inflate
 from tav.model.latents import Moments, decode, encode_moments
 from tav.model.pretrained import load_pipeline
+from tav.model.prior_pictures import PriorPictures
 from tav.model.prompts import encode_prompts, join
 from tav.model.tuning import TuneSettings, tune
 
@@ -86,8 +87,17 @@ def _other(rng: np.random.Generator, choices: Any, than: str) -> str:
     return str(rng.choice([choice for choice in choices if choice != than]))
 
 
-def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) -> tuple[Any, Moments]:
-    """A pipeline whose UNet is inflated and tuned on the video, as the variant has it."""
+def prepare(
+    variant: Variant,
+    settings: parameters.Params,
+    scenes: list[Scene],
+    pictures: Callable[[Any], PriorPictures] | None = None,
+    **own: Any,
+) -> tuple[Any, Moments]:
+    """A pipeline whose UNet is inflated and tuned on the video, as the variant has it.
+
+    pictures: makes, of the inflated pipeline, what the tuning goes on drawing right. own: over the tuning's settings.
+    """
     pipe = load_pipeline(settings.base.source)
     moments = encode_moments(pipe.vae, render_video(scenes))
     if variant.inflated:
@@ -102,7 +112,9 @@ def prepare(variant: Variant, settings: parameters.Params, scenes: list[Scene]) 
         known = TuneSettings.__dataclass_fields__
         chosen = {name: value for name, value in settings.tune.model_dump().items() if name in known}
         (source,) = encode_prompts(pipe, [caption(scenes[0])])
-        for _ in tune(pipe.unet, pipe.scheduler, moments, source, TuneSettings(**{**chosen, **rates})):
+        shown = pictures(pipe) if pictures else None
+        asked = TuneSettings(**{**chosen, **rates, **own})
+        for _ in tune(pipe.unet, pipe.scheduler, moments, source, asked, pictures=shown):
             pass
     return pipe, moments
 

@@ -1,7 +1,12 @@
 """A network tuned on 8 frames edits longer videos, at once and in windows: what is right, moves, and keeps its hue.
 
-    python benchmarks/long_videos.py [--videos 2] [--frames 8 16 32 64 240] [--json FILE]
+    python benchmarks/long_videos.py --json FILE [--videos 2] [--frames 8 16 32 64]
+    python benchmarks/long_videos.py --json FILE [--videos 2] --frames 32 --everywhere
+    python benchmarks/long_videos.py --json FILE --videos 1 --frames 240 --edits object
     python benchmarks/long_videos.py --cost [--frames 24 64 240]
+
+It goes on from FILE: what stands there already is not done again. The three take about 8, 2 and 12 CPU-minutes a video.
+With `--everywhere` the tuning sees 8 frames of the whole path in each step (tune.windows: all), and not the first 8.
 
 The seeded videos of edit_quality.py, each tuned once on 8 frames of its path, and the same path in more frames, with
 params.yaml's settings: an edit of the object and one of the colour. Windows have 24 frames, of which 8 overlap, in the
@@ -15,11 +20,11 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,26 +47,44 @@ WINDOW = Window(frames=24, overlap=8)
 EDITS = ("object", "colour")
 
 
-def of_video(settings: parameters.Params, judge: Judge, number: int, frames: list[int]) -> Iterator[dict[str, Any]]:
-    """Figures of each edit of each length, at once and in windows."""
+class Way(NamedTuple):
+    """How a video is edited."""
+
+    frames: int
+    windows: bool
+    everywhere: bool
+    """Whether the tuning saw frames of the whole path."""
+
+    def __str__(self) -> str:
+        how = "windows" if self.windows else "at once"
+        return f"{self.frames} frames, {how}{', tuned on all' * self.everywhere}"
+
+
+def of_video(
+    settings: parameters.Params, judge: Judge, number: int, ways: list[Way], kinds: Sequence[str]
+) -> Iterator[list[dict[str, Any]]]:
+    """Of each way: figures of each kind of edit. All of them have the same `everywhere`, and then the same frames."""
     short, asked = make_videos(number + 1)[number]
     whole = replace(asked["background"], background=short[0].background)  # the scene before it was moved
-    pipe, _ = prepare(VARIANTS[0], settings, short)
-    texts = [caption(asked[kind]) for kind in EDITS]
+    path, everywhere = PATHS[number % len(PATHS)], ways[0].everywhere
+    seen_frames = move(whole, path, ways[0].frames) if everywhere else short
+    pipe, _ = prepare(VARIANTS[0], settings, seen_frames, window_frames=len(short), windows="all")
+    texts = [caption(asked[kind]) for kind in kinds]
     source, negative, *targets = encode_prompts(pipe, [caption(short[0]), settings.edit.negative_prompt, *texts])
-    for length in frames:
-        scenes = move(whole, PATHS[number % len(PATHS)], length)
+    for way in ways:
+        scenes = move(whole, path, way.frames)
         latents = encode_moments(pipe.vae, render_video(scenes)).mean
-        for window in [None, WINDOW] if length > WINDOW.frames else [None]:
-            facts: dict[str, Any] = {"video": number, "frames": length, "windows": window is not None}
-            invert = settings.invert.model_copy(update={"window": window})
-            how = settings.edit.model_copy(update={"window": window})
-            with tempfile.TemporaryDirectory() as folder, room_on_disk(Path(folder)) as room:
-                inverted = invert_video(pipe, invert, latents, source, room=room)
-                for kind, target in zip(EDITS, targets, strict=True):
-                    edited = sample_edit(pipe, how, inverted, target, negative)
-                    seen = read(judge, decode(pipe.vae, edited))
-                    yield facts | {"kind": kind} | figures_of(kind, asked[kind], scenes, seen) | hues_of(seen)
+        window = WINDOW if way.windows else None
+        invert = settings.invert.model_copy(update={"window": window})
+        how = settings.edit.model_copy(update={"window": window})
+        rows = []
+        with tempfile.TemporaryDirectory() as folder, room_on_disk(Path(folder)) as room:
+            inverted = invert_video(pipe, invert, latents, source, room=room)
+            for kind, target in zip(kinds, targets, strict=True):
+                seen = read(judge, decode(pipe.vae, sample_edit(pipe, how, inverted, target, negative)))
+                facts = {"video": number, **way._asdict(), "kind": kind}
+                rows.append(facts | figures_of(kind, asked[kind], scenes, seen) | hues_of(seen))
+        yield rows
 
 
 def hues_of(seen: Reading) -> Figures:
@@ -119,20 +142,26 @@ def _own_memory() -> int:
 def table_of(rows: list[dict[str, Any]]) -> dict[str, Figures]:
     """Means over videos and edits."""
     table = {}
-    for length, windows in dict.fromkeys((row["frames"], row["windows"]) for row in rows):
-        alike = [row for row in rows if (row["frames"], row["windows"]) == (length, windows)]
-        names = [name for name in alike[0] if name not in ("video", "frames", "windows", "kind")]
+    for way in dict.fromkeys(map(way_of, rows)):
+        alike = [row for row in rows if way_of(row) == way]
+        names = [name for name in alike[0] if name not in ("video", "kind", *Way._fields)]
         means = {name: float(np.mean([row[name] for row in alike])) for name in names}
-        table[f"{length} frames, {'windows' if windows else 'at once'}"] = means | {"edits": len(alike)}
+        table[str(way)] = means | {"edits": len(alike)}
     return table
+
+
+def way_of(row: dict[str, Any]) -> Way:
+    return Way(*(row[name] for name in Way._fields))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--videos", type=int, default=2)
-    parser.add_argument("--frames", type=int, nargs="*", default=[8, 16, 32, 64, 240])
+    parser.add_argument("--frames", type=int, nargs="*", default=[8, 16, 32, 64])
+    parser.add_argument("--edits", nargs="*", default=EDITS, choices=EDITS)
+    parser.add_argument("--everywhere", action="store_true", help="tune on frames of the whole path (one --frames)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too; goes on from there")
     parser.add_argument("--cost", action="store_true", help="seconds and memory of a step, and nothing else")
     asked = parser.parse_args()
     settings = parameters.load(asked.params)
@@ -141,14 +170,24 @@ def main() -> None:
             print(row, flush=True)
         return
     judge, rows = load_judge(JUDGE), []
+    if asked.json and asked.json.exists():
+        rows = json.loads(asked.json.read_text())["rows"]
+    ways = [
+        Way(length, windows, asked.everywhere)
+        for length in asked.frames
+        for windows in (False, True)
+        if not windows or (length > WINDOW.frames and not asked.everywhere)
+    ]
     for number in range(asked.videos):
-        for row in of_video(settings, judge, number, asked.frames):
-            rows.append(row)
-            print(f"video {number}: {row['frames']} frames, {row['kind']}", flush=True)
+        done = {way_of(row) for row in rows if row["video"] == number}
+        missing = [way for way in ways if way not in done]
+        for found in of_video(settings, judge, number, missing, asked.edits) if missing else []:
+            rows += found
+            print(f"video {number}: {found[0]['frames']} frames", flush=True)
             if asked.json:
                 asked.json.write_text(json.dumps({"rows": rows, "table": table_of(rows)}, indent=2) + "\n")
     for name, row in table_of(rows).items():
-        print(f"{name:24}", *(f"{key} {value:.2f}" for key, value in row.items()), sep="  ")
+        print(f"{name:32}", *(f"{key} {value:.2f}" for key, value in row.items()), sep="  ")
 
 
 if __name__ == "__main__":

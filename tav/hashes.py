@@ -15,6 +15,8 @@ from tav.params import UserError, split_source
 
 READ = {".json", ".model", ".safetensors", ".txt"}
 """Kinds of files that are read of a model's folder. A README beside them says nothing of what it makes."""
+PICTURES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+"""Kinds of files that are read of a folder without a model in it."""
 KEPT = Path(".dvc/tmp/tav-hashes.json")
 """The hashes that are known. Lost without harm."""
 
@@ -30,17 +32,24 @@ def what_is_at(source: str) -> dict[str, Any]:
     path = Path(source)
     if not path.exists():
         raise UserError(f"{source}: no such folder or file; a model on the hub is hub:owner/name@revision")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if _is_read(file, path))
+    files = [path] if path.is_file() else _read_of(path)
     if not files:
-        raise UserError(f"{source} holds no model: expected a folder with .safetensors and .json files, or such a file")
+        raise UserError(
+            f"{source} holds neither a model nor pictures: expected a folder with .safetensors and .json files, or one "
+            "with images"
+        )
     hashes = _hashes(files)
     names = {path.name: path} if path.is_file() else {f.relative_to(path).as_posix(): f for f in files}
     return {"source": source, "commit": None, "files": {name: hashes[file] for name, file in names.items()}}
 
 
-def _is_read(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix in READ and not hidden and file.is_file()
+def _read_of(folder: Path) -> list[Path]:
+    """The files that are read of a folder: a model's, or pictures where it has none. Hidden ones are not."""
+    found = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = [file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
+    if any(file.suffix in (".json", ".safetensors") for file in files):
+        return [file for file in files if file.suffix in READ]
+    return [file for file in files if file.suffix.lower() in PICTURES]
 
 
 def commit_of(hub_id: str, revision: str | None) -> str:

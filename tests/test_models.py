@@ -120,6 +120,22 @@ class TestRecord:
         Path("models/jacket.png").write_text("another")
         assert run("controls")[2]["files"] != before
 
+    def test_prior_pictures_stand_beside_the_base(self, data: dict[str, Any]) -> None:
+        """On which tuning depends, also those of one video alone."""
+        folder = Path("models/cats")
+        folder.mkdir()
+        (folder / "1.png").write_text("a picture")
+        (folder / "2.JPG").write_text("another")
+        (folder / "notes.md").write_text("not read")
+        own = {"prior_pictures": {"prompt": "a cat", "folder": "models/cats"}}
+        data["videos"] = {"cat": {"path": "cat.mp4", "caption": "a cat", "extract": {}, "tune": own}}
+        write(data)
+        before = run("base")[-1]
+        assert before["source"] == "models/cats"
+        assert before["files"].keys() == {"1.png", "2.JPG"}
+        (folder / "1.png").write_text("a third")
+        assert run("base")[-1] != before
+
     @pytest.mark.parametrize(
         ("source", "said"),
         [("models/typo", "no such folder or file; a model on the hub is hub:"), ("hub:nobody/none", "not found")],

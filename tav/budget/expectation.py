@@ -71,7 +71,8 @@ def expect_tuning(
     """
     unet = _skeleton(pipe.unet)
     tuned = trainable_parameters(unet, settings)
-    meter = _run(_TuningStep(unet.train()), (num_frames, *_latents_of(pipe, size)), 1, speed)
+    beside = bool(settings.prior_weight), bool(settings.pictures_weight)
+    meter = _run(_TuningStep(unet.train(), *beside), (num_frames, *_latents_of(pipe, size)), 1, speed)
     encode = _run_vae(pipe, lambda vae, pixels: vae.encode(pixels), (1, 3, *size), speed)
     each = (2 if settings.adam8bit else 8) + (4 if settings.prior_weight else 0)
     state = each * sum(parameter.numel() for parameter in tuned.values())
@@ -116,12 +117,19 @@ def expect_sampling(
 
 
 class _TuningStep(nn.Module):
-    def __init__(self, unet: Any) -> None:
+    def __init__(self, unet: Any, held: bool = False, picture: bool = False) -> None:
+        """held: to the base's own prediction for frame 0. picture: a single one is learned beside the video."""
         super().__init__()
-        self.unet = unet
+        self.unet, self.held, self.picture = unet, held, picture
 
     def forward(self, latents: Tensor, prompts: Prompts) -> None:
-        predict_noise(self.unet, latents, torch.zeros(1, dtype=torch.long), *prompts).square().mean().backward()  # type: ignore[no-untyped-call]
+        timestep = torch.zeros(1, dtype=torch.long)
+        if self.held:
+            with torch.no_grad():
+                predict_noise(self.unet, latents[:1], timestep, *prompts)
+        shown = [latents, latents[:1]] if self.picture else [latents]
+        losses = [predict_noise(self.unet, each, timestep, *prompts).square().mean() for each in shown]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
 class _SamplingStep(_TuningStep):

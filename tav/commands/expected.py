@@ -105,5 +105,5 @@ def _own(params: Params, work: Work) -> str:
     """Settings of its own that change what a stage is expected to take."""
     if work.stage != "tune":
         return str(window_of(params, work))
-    own = {"gradient_checkpointing", "official_checkpointing", "window_frames"}
+    own = {"gradient_checkpointing", "official_checkpointing", "window_frames", "prior_weight", "prior_pictures"}
     return str(params.tune_of(work.key).model_dump(include=own))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def print_plan(params: Params) -> None:
             table.add_row(*cells, "too much", taken.saved_by, "")
             left_out = ", without what is too much"
             continue
-        time = seconds(params, work, taken)
+        time = seconds(params, work, taken) + _of_pictures(params, work, expected)
         total += time
         table.add_row(*cells, f"{taken.memory / GB:.1f} GB", taken.saved_by, _clock(time))
     expected.keep()
@@ -88,6 +89,15 @@ def seconds(params: Params, work: Work, expected: Taken) -> float:
     if work.stage == "invert":  # there, back, and back from half way
         return (2.5 + params.invert.refine) * steps * step + 3 * vae
     return params.edit_of(work.key).strength * steps * step + vae
+
+
+def _of_pictures(params: Params, work: Work, expected: Expected) -> float:
+    """Seconds in which the base draws what a tuning goes on drawing right."""
+    asked = params.tune_of(work.key).prior_pictures if work.stage == "tune" else None
+    if asked is None or asked.folder:
+        return 0.0
+    picture, calls = expected.of(replace(work, stage="invert", num_frames=1)), 1 if asked.guidance_scale == 1 else 2
+    return asked.number * (calls * asked.steps * picture.step_seconds + 2 * picture.frame_seconds)
 
 
 def windows(params: Params, work: Work) -> int:

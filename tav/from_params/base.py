@@ -76,7 +76,7 @@ def dtype_of(compute: Compute, device: str) -> "torch.dtype":
     return DTYPES[precision_of(compute, device)]
 
 
-NOT_OF_THE_MODEL = {"sample_every", "save_precision"}
+NOT_OF_THE_MODEL = {"sample_every", "save_precision", "prior_pictures"}
 """Knobs of `tune` that are the stage's own."""
 
 
@@ -86,9 +86,10 @@ def tuning_settings(
     """The model's own settings type, which knows nothing of params.yaml, for a video."""
     from tav.model.tune_settings import TuneSettings
 
-    asked = params.tune_of(key).model_dump(exclude=NOT_OF_THE_MODEL | {"gradient_checkpointing"})
+    knobs = params.tune_of(key)
     return TuneSettings(
-        **asked,
+        **knobs.model_dump(exclude=NOT_OF_THE_MODEL | {"gradient_checkpointing"}),
+        pictures_weight=knobs.prior_pictures.weight if knobs.prior_pictures else 0.0,
         gradient_checkpointing=gradient_checkpointing,
         adam8bit=adam8bit,
         precision=precision_of(params.compute, device),

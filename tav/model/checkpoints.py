@@ -50,6 +50,7 @@ UNSAID = {
     "window_frames": None,
     "windows": "one",
     "prior_weight": 0.0,
+    "pictures_weight": 0.0,
 }
 """Settings that came later, with what was so before: a run of that time goes on."""
 

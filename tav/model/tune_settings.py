@@ -21,6 +21,8 @@ class TuneSettings:
     """one: the first frames. all: others in each step, drawn at random."""
     prior_weight: float = 0.0
     """How much frame 0 is held to the image model's prediction, beside the loss. 0: not at all."""
+    pictures_weight: float = 0.0
+    """Of the loss on a prior picture, beside the video's. 0: there are none."""
     weight_decay: float = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8

@@ -26,6 +26,7 @@ from tav.model.master_weights import keep_masters
 from tav.model.options import mark_of
 from tav.model.pretrained import ddim_scheduler
 from tav.model.prior import ImagePrior
+from tav.model.prior_pictures import PriorPictures
 from tav.model.prompts import Prompts
 from tav.model.tune_settings import TuneSettings as TuneSettings
 from tav.model.tuned_weights import TEMPORAL, temporal_and_query_groups, tuned_parameters
@@ -45,6 +46,7 @@ def tune(
     prompts: Prompts,
     settings: TuneSettings,
     *,
+    pictures: PriorPictures | None = None,
     checkpoint_dir: Path | None = None,
     on_weights: OnWeights = lambda mark, done: None,
 ) -> Iterator[Step]:
@@ -61,19 +63,26 @@ def tune(
         moments: posterior of the video's latents, f c h w, from `encode_moments`.
         prompts: one, the source prompt.
         settings: see TuneSettings.
+        pictures: what `settings.pictures_weight` is the weight of.
         checkpoint_dir: None writes and reads no checkpoints.
         on_weights: called before the first step, where the run goes on, and after each step, saved or not; so what was
             lost to a kill at a step whose checkpoint stands can be made again.
 
     Raises:
-        ValueError: the UNet is not inflated; a tuned tensor gets no gradient; `adam8bit` without bitsandbytes.
+        ValueError: the UNet is not inflated; pictures without their weight, or the other way round; a tuned tensor gets
+            no gradient; `adam8bit` without bitsandbytes.
         FloatingPointError: a loss or gradient is not finite; names step and tensor.
     """
+    if bool(settings.pictures_weight) != (pictures is not None):
+        given = "no pictures" if pictures is None else "pictures"
+        raise ValueError(f"pictures_weight is {settings.pictures_weight}, and there are {given}: give both or neither")
     parameters = trainable_parameters(unet, settings)
     scheduler, device = ddim_scheduler(scheduler), unet.device
     moments = Moments(*(part.to(device) for part in moments))
+    pictures = pictures and pictures._replace(moments=Moments(*(part.to(device) for part in pictures.moments)))
     run = start_run(parameters, settings, device)
     starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), mark_of(unet)]
+    starts_from += pictures.tensors() if pictures else ()
     mark = fingerprint(settings, [*starts_from, *_base_marks(unet, scheduler)])
     seen = min(len(moments.mean), settings.window_frames or len(moments.mean))
     if seen == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
@@ -90,6 +99,9 @@ def tune(
         window = window_of(moments, settings, run.generator)
         latents, noise, timestep = draw(scheduler, window, run.generator)
         loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts, prior)
+        if pictures:
+            drawn = draw(scheduler, pictures.one(run.generator), run.generator)
+            loss = loss + settings.pictures_weight * denoising_loss(unet, scheduler, *drawn, pictures.prompts)
         grad_norm = update(run, number, loss, settings)
         lr = run.optimizer.param_groups[0]["lr"]
         run.history.append(Step(number, loss.item(), grad_norm, lr, time.perf_counter() - began))

@@ -10,6 +10,7 @@ from tav.params.editing import Condition as Condition
 from tav.params.editing import Control as Control
 from tav.params.editing import Edit as Edit
 from tav.params.editing import Reference as Reference
+from tav.params.evaluating import Evaluate as Evaluate
 from tav.params.keys import check_key as check_key
 from tav.params.keys import is_key as is_key
 from tav.params.made import Made as Made
@@ -26,7 +27,6 @@ from tav.params.reading import told as told
 from tav.params.sections import Base as Base
 from tav.params.sections import Caption as Caption
 from tav.params.sections import Compute as Compute
-from tav.params.sections import Evaluate as Evaluate
 from tav.params.sections import Extract as Extract
 from tav.params.sections import Fit as Fit
 from tav.params.sections import Invert as Invert

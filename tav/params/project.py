@@ -7,12 +7,12 @@ from pydantic import Field
 
 from tav.complaints import UserError, nearest, quoted
 from tav.params.editing import BY_VIDEO_MODEL, Condition, Edit
+from tav.params.evaluating import Evaluate
 from tav.params.keys import Key
 from tav.params.sections import (
     Base,
     Caption,
     Compute,
-    Evaluate,
     Extract,
     Invert,
     Model,
@@ -111,7 +111,10 @@ class Params(Section):
         }
         found = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}
         found["controls"] += dict.fromkeys(reference.picture for reference in references)
-        return {"base": list(filter(None, [base.source, base.config, *(lora.source for lora in base.loras)]))} | found
+        of_base = [base.source, base.config, *(lora.source for lora in base.loras)]
+        priors = [section.prior_pictures for section in (self.tune, *map(self.tune_of, self.videos))]
+        of_base += dict.fromkeys(prior.folder for prior in priors if prior)  # with what a tuning starts from
+        return {"base": list(filter(None, of_base))} | found
 
     def video(self, key: str) -> Video:
         return _known(self.videos, key, "video")

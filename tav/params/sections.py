@@ -158,6 +158,24 @@ class Caption(Section):
     """The longest caption, in BLIP-2's tokens."""
 
 
+class PriorPictures(Section):
+    """Pictures of the kind of thing that the video shows, which the tuned network must go on drawing right."""
+
+    prompt: Text
+    """What they show, as in `a car`: the kind, not the video's own."""
+    folder: File | None = None
+    """Pictures of your own, of any size. In the folder `models`, DVC sees when they change. null: the base draws them,
+    once."""
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Of their loss beside the video's."""
+    number: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """How many the base draws."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    """DDIM steps of each that the base draws."""
+    guidance_scale: Annotated[float, Field(ge=1, le=100)] = 7.5
+    """How strongly `prompt` guides what the base draws."""
+
+
 class Tune(Section):
     """How the model learns a video's motion. Defaults stand in TuneSettings, where the model has the knob."""
 
@@ -177,6 +195,8 @@ class Tune(Section):
     """Where it has `window_frames`: one, the video's first; all: another, drawn at random, in each step."""
     prior_weight: Annotated[float, Field(ge=0, le=100)] = TuneSettings.prior_weight
     """How much frame 0 is held to what the base, as an image model, predicts for it. Keeps what the base knew."""
+    prior_pictures: PriorPictures | None = None
+    """Pictures of the kind of thing in the video, one of which each step learns beside it, as DreamBooth does."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = TuneSettings.weight_decay
     """AdamW's."""
     max_grad_norm: Annotated[float, Field(gt=0)] = TuneSettings.max_grad_norm
@@ -249,47 +269,4 @@ class Invert(Section):
             raise ValueError(
                 f"refine ({self.refine}) is for method ddim; {self.method} comes back exactly: set it to 0"
             )
-        return self
-
-
-More = Literal[
-    "semantic_consistency",
-    "object_consistency",
-    "frames_text_alignment",
-    "frames_pick_score",
-    "aesthetic_quality",
-    "structure_distance",
-    "source_psnr",
-    "background_psnr",
-    "warping_error",
-]
-MODEL_OF = {
-    "object_consistency": "dino",
-    "structure_distance": "dino",
-    "aesthetic_quality": "aesthetic",
-    "frames_pick_score": "pick_score",
-}
-"""The setting that names a metric's model, where it may be null."""
-
-
-class Evaluate(Section):
-    """With which models an edited video is measured."""
-
-    clip: Model
-    """CLIP, for frame consistency and textual alignment."""
-    pick_score: Model | None = None
-    """PickScore, trained on what people chose. null: no such metric."""
-    dino: Model | None = None
-    """DINOv2, for object_consistency, or DINO, for structure_distance, as in hub:facebook/dinov2-base."""
-    aesthetic: Model | None = None
-    """hub:shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE, for aesthetic_quality."""
-    metrics: tuple[More, ...] = Field(default=(), strict=False)
-    """More to measure, by name (docs/metrics.md). One more computes that one alone."""
-
-    @model_validator(mode="after")
-    def _has_models(self) -> Self:
-        for name in self.metrics:
-            knob = MODEL_OF.get(name)
-            if knob and getattr(self, knob) is None:
-                raise ValueError(f"metrics has {name}, which needs a model: set evaluate.{knob}")
         return self

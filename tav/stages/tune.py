@@ -15,10 +15,12 @@ from tav.model.size import Size
 from tav.params import Params, Tune, told
 from tav.settings import settings_of
 from tav.stages import OnProgress, Progress
+from tav.stages.prior_pictures import prior_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -31,6 +33,8 @@ CHECKPOINTS = Path("checkpoints")
 """Outside the stage's outputs, which DVC deletes before a run."""
 NOT_SEEN = {"output_size", "method", "metadata"}
 """Of an edit's settings: what a sample doesn't show."""
+SHOWN = 8
+"""Prior pictures that are put beside the samples, to be looked at."""
 COLUMNS = ("step", "loss", "lr", "grad_norm", "seconds")
 
 
@@ -57,13 +61,14 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     inversion = caption if params.invert.prompt is None else params.invert.prompt
     told_cut(f"tune@{key}", pipe, caption)
     (source,) = encode_prompts(pipe, [caption], size)  # alone: a GPU's last bits depend on the batch
+    pictures, shown = prior_pictures(params, key, pipe, size) or (None, None)
 
     def attempt(how: "Savings") -> "tuple[Samples, TuneSettings, list[Step]]":
         pipe = opened.pop() if opened else open_base(params, seed=settings.seed)  # anew: its weights have moved
-        samples, steps = Samples(params, key, pipe, moments, inversion), []
+        samples, steps = Samples(params, key, pipe, moments, inversion, shown), []
         of_model = tuning_settings(params, key, pipe.device.type, how.gradient_checkpointing, how.adam8bit)
-        kept, model = CHECKPOINTS / key, (pipe.unet, pipe.scheduler)
-        for step in tune(*model, moments, source, of_model, checkpoint_dir=kept, on_weights=samples.draw):
+        video, kept = (pipe.unet, pipe.scheduler, moments, source), CHECKPOINTS / key
+        for step in tune(*video, of_model, pictures=pictures, checkpoint_dir=kept, on_weights=samples.draw):
             steps.append(step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
@@ -97,8 +102,17 @@ class Samples:
     They lie under the run's mark and what the edits ask for, so that a run finds its own and no other's.
     """
 
-    def __init__(self, params: Params, key: str, pipe: Any, moments: "Moments", inversion: str) -> None:
-        """inversion: the inversion's prompt."""
+    def __init__(
+        self,
+        params: Params,
+        key: str,
+        pipe: Any,
+        moments: "Moments",
+        inversion: str,
+        pictures: "np.ndarray | None" = None,
+    ) -> None:
+        """inversion: the inversion's prompt. pictures: that the tuning goes on drawing right, uint8 (n h w 3)."""
+        self.pictures = pictures
         self.tune, self.invert, self.pipe, self.moments = params.tune_of(key), params.invert, pipe, moments
         edits = [(edit.prompt, params.edit_of(name)) for name, edit in params.edits.items() if edit.video == key]
         self.edits = [(prompt, settings) for prompt, settings in edits if settings.method == "tune-a-video"]
@@ -142,6 +156,11 @@ class Samples:
         for sheet in self.folder.glob("*.png"):
             if _is_due(self.tune, int(sheet.stem)):  # sample_every may have changed since
                 shutil.copyfile(sheet, folder / sheet.name)
+        if self.pictures is not None and self.tune.prior_pictures:
+            from tav.video import write_contact_sheet
+
+            shown = self.pictures[:SHOWN]
+            write_contact_sheet(folder / "prior-pictures.png", [shown], [self.tune.prior_pictures.prompt])
 
 
 def _write(

@@ -64,7 +64,7 @@ def _range(kinds: Sequence[dict[str, Any]]) -> str:
     return f"({', '.join(dict.fromkeys(said))}) " if said else ""
 
 
-PATHS = ("path", "source", "frames", "first_frame", "picture", "image")
+PATHS = ("path", "source", "folder", "frames", "first_frame", "picture", "image")
 """Settings that name a file: set in params.yaml alone."""
 FREE_TEXT = ("negative_prompt", "kind", "variant")
 HUGE = 1e9

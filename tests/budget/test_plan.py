@@ -151,6 +151,22 @@ def test_the_command(data: dict[str, Any]) -> None:
     assert not Path("artifacts").exists()
 
 
+def test_prior_pictures_take_time(data: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the base draws them, and a little in each step."""
+
+    def seconds(asked: dict[str, Any] | None) -> float:
+        data["tune"]["prior_pictures"] = asked
+        print_plan(check(data))
+        found = re.search(r"In all about ([\d.]+) (s|min|h)", capsys.readouterr().out)
+        assert found
+        return float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+
+    number = {"prompt": "a cat", "number": 10_000, "steps": 1000}
+    without, drawn = seconds(None), seconds(number)
+    assert drawn > 5 * max(without, 60)
+    assert seconds(number | {"folder": "models/cats"}) < drawn / 5
+
+
 def test_the_command_says_what_is_too_much(data: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """tune@dog is tuned as tune@cat is, but keeps all activations."""
     data["compute"]["memory"] = "12gb"

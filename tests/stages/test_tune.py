@@ -109,6 +109,47 @@ def test_samples_change_no_weight(data: dict[str, Any], params: Params) -> None:
     assert all((plain[name] == tensor).all() for name, tensor in load_file(WEIGHTS).items())
 
 
+def test_prior_pictures_are_drawn_once(
+    data: dict[str, Any], params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune.run(params, "cat", ignore)
+    plain = load_file(WEIGHTS)
+    data["tune"]["prior_pictures"] = {"prompt": "a cat", "number": 3, "steps": 2}
+    tune.run(check(data), "cat", ignore)
+    assert "tune@cat: the base draws 3 pictures of 'a cat'" in capsys.readouterr().out
+    found = load_file(WEIGHTS)
+    assert any((plain[name] != found[name]).any() for name in plain)
+    assert (SHEETS / "prior-pictures.png").exists()
+    tune.forget_checkpoints("cat")
+
+    tune.run(check(data), "cat", ignore)
+    assert "draws" not in capsys.readouterr().out
+    assert all((tensor == found[name]).all() for name, tensor in load_file(WEIGHTS).items())
+    data["tune"]["prior_pictures"]["prompt"] = "a dog"
+    tune.run(check(data), "cat", ignore)
+    assert "the base draws 3 pictures of 'a dog'" in capsys.readouterr().out
+
+
+def test_prior_pictures_of_a_folder(data: dict[str, Any], params: Params) -> None:
+    """Of any size and aspect, cut to the video's."""
+    asked = {"prompt": "a cat", "folder": "models/cats"}
+    data["tune"]["prior_pictures"] = asked
+    with pytest.raises(UserError, match=r"tune\.prior_pictures\.folder: models/cats is no folder"):
+        tune.run(check(data), "cat", ignore)
+    Path("models/cats").mkdir(parents=True)
+    with pytest.raises(UserError, match="the folder models/cats has no images"):
+        tune.run(check(data), "cat", ignore)
+    for number, size in enumerate([(90, 40), (33, 120)]):
+        Image.new("RGB", size, (200, 100, 30 * number)).save(f"models/cats/{number}.png")
+    tune.run(check(data), "cat", ignore)
+    with Image.open(SHEETS / "prior-pictures.png") as sheet:
+        assert sheet.getpixel((20, 40))[:2] == (200, 100)  # type: ignore[index]
+    first = load_file(WEIGHTS)
+    Image.new("RGB", (50, 50), (0, 0, 0)).save("models/cats/1.png")
+    tune.run(check(data), "cat", ignore)
+    assert any((tensor != first[name]).any() for name, tensor in load_file(WEIGHTS).items())
+
+
 SHEETS = Path("artifacts/tune/cat/samples")
 
 
