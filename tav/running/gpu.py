@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tav.params import read_yaml
+from tav.params import UserError
 from tav.processes.holder import holder_of
+from tav.running.inputs import entry_of
 
 PLACE = Path(tempfile.gettempdir(), "tav-gpu")
 """For all users of the machine."""
@@ -73,9 +74,10 @@ def _named(name: str, cards: list[str]) -> str:
 
 def _wants_gpu(stage: str) -> bool:
     """Whether dvc.yaml has the stage in the pool `gpu`."""
-    dag = read_yaml(Path("dvc.yaml"))
-    stages = dag.get("stages") if isinstance(dag, dict) else None
-    entry = stages.get(stage) if isinstance(stages, dict) else None
+    try:
+        entry = entry_of(stage)
+    except UserError:  # the guard says so
+        return False
     entry = entry.get("do", entry) if isinstance(entry, dict) else {}
     meta = entry.get("meta") if isinstance(entry, dict) else None
     return isinstance(meta, dict) and meta.get("pool") == "gpu"

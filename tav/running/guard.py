@@ -4,106 +4,83 @@ DVC writes parameters to dvc.lock as they are when a stage ends. Without this gu
 running stage would put a learning rate on record that the weights were not tuned with.
 """
 
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from tav.complaints import nearest, one_line
-from tav.params import UserError, check, read_yaml
+from tav.complaints import one_line
+from tav.params import UserError
+from tav.running.inputs import ABSENT, inputs
 from tav.running.weights import check_weights, on_disk, parts_of
 
 EVERY = 60.0
 """Seconds between two looks while a stage runs."""
 SETTLE = 1.0
 """Seconds that a file which differs is given until it is read again: it may be half written."""
-_GONE = "nothing"
 
 
-class Inputs(NamedTuple):
-    """What dvc.yaml lists for one stage and key: what DVC will put on record."""
+class Guard:
+    """What a stage reads, as it was when the stage began."""
 
-    deps: list[str]
-    """Paths, relative to the project."""
-    params: dict[str, dict[str, Any]]
-    """File (params.yaml, recipe.yaml) -> dotted name -> value."""
+    def __init__(self, stage: str, key: str) -> None:
+        self._stage, self._key = stage, key
+        self._inputs = inputs(stage, key)
+        self.weights = parts_of(self._inputs.deps)
+        """See `parts_of`."""
+        self._files = {path: fingerprint(Path(path)) for path in [*self._inputs.deps, *on_disk(self.weights)]}
+        check_weights(self.weights)
+        self._last_look = time.monotonic()
 
+    def look(self, *, now: bool) -> None:
+        """Compare while the stage runs, so that hours are not spent on what will be refused.
 
-def inputs(stage: str, key: str) -> Inputs:
-    """Read dvc.yaml and params.yaml of the current folder. key: "" for a stage that has none. Raises UserError."""
-    params, dag = read_yaml(Path("params.yaml")), read_yaml(Path("dvc.yaml"))
-    stages = dag.get("stages") if isinstance(dag, dict) else None
-    if not isinstance(stages, dict):
-        raise UserError("dvc.yaml has no stages: bring it back from git, or copy it from a new project (`tav init`)")
-    if stage not in stages:
-        raise UserError(f"dvc.yaml has no stage {stage!r}; there are: {', '.join(stages)}")
-    entry, scope = stages[stage], params
-    if "foreach" in entry:
-        items = _resolve(entry["foreach"], params)
-        if not isinstance(items, dict):
-            check(params)  # says what is wrong there
-            items = {}
-        if key not in items:
-            raise UserError(f"params.yaml has no {key!r} under `{entry['foreach'][2:-1]}`{nearest(key, items)}")
-        entry, scope = entry["do"], {**params, "key": key, "item": items[key]}
-    listed = entry.get("params", [])
-    names = {"params.yaml": [_resolve(name, scope) for name in listed if isinstance(name, str)]}
-    for others in listed:
-        names |= others if isinstance(others, dict) else {}
-    values = {file: params if file == "params.yaml" else read_yaml(Path(file)) for file in names}
-    found = {file: {name: _at(values[file], name) for name in wanted} for file, wanted in names.items()}
-    return Inputs([_resolve(dep, scope) for dep in entry["deps"]], found)
+        At most once a minute, or (now=True) at once. Raises UserError, as `compare`.
+        """
+        if now or time.monotonic() - self._last_look >= EVERY:
+            self._last_look = time.monotonic()
+            if self._changes_unless_half_written():
+                time.sleep(SETTLE)
+                self._refuse(self._changes_unless_half_written())
+
+    def compare(self) -> None:
+        """Raises UserError, which names each parameter and file that was changed."""
+        self._refuse(self._changes())
+
+    def _changes(self) -> list[str]:
+        params_now = inputs(self._stage, self._key).params
+        params = [
+            f"{file}: {name} was changed from {one_line(str(old), 80)} to {one_line(str(new), 80)}"
+            for file, values in self._inputs.params.items()
+            for listed, value in values.items()
+            for name, old, new in differences(value, params_now[file].get(listed, ABSENT), listed)
+        ]
+        files = [path for path, before in self._files.items() if fingerprint(Path(path)) != before]
+        return params + [f"{path} was changed" for path in files]
+
+    def _changes_unless_half_written(self) -> list[str]:
+        """Nothing while an editor is writing a file."""
+        try:
+            return self._changes()
+        except (UserError, OSError):
+            return []
+
+    def _refuse(self, changes: list[str]) -> None:
+        if changes:
+            name = f"{self._stage}@{self._key}" if self._key else self._stage
+            raise UserError(f"{'; '.join(changes)} while {name} ran: run `dvc repro` again")
 
 
 @contextmanager
-def guard(stage: str, key: str = "") -> Iterator[Callable[[bool], None]]:
+def guard(stage: str, key: str = "") -> Iterator[Guard]:
     """Compare what the stage reads before and after. Enter it before anything is read for the stage.
 
-    Yields `look(now)`, which compares in between, so that hours are not spent on what will be refused: at most once a
-    minute, or (now=True) at once. Raises UserError, naming each parameter and file that was changed. What the block
-    raises goes its way.
+    Raises UserError where something was changed. What the block raises goes its way.
     """
-    before = inputs(stage, key)
-    weights = parts_of(before.deps)
-    watched = [*before.deps, *on_disk(weights)]
-    prints = {dep: fingerprint(Path(dep)) for dep in watched}
-    check_weights(weights)
-    last = time.monotonic()
-
-    def changes() -> list[str]:
-        after = inputs(stage, key)
-        found = [
-            f"{file}: {name} was changed from {one_line(str(old), 80)} to {one_line(str(new), 80)}"
-            for file, listed in before.params.items()
-            for leaf, value in listed.items()
-            for name, old, new in differences(value, after.params[file].get(leaf, _GONE), leaf)
-        ]
-        return found + [f"{dep} was changed" for dep in watched if fingerprint(Path(dep)) != prints[dep]]
-
-    def look(now: bool) -> None:
-        nonlocal last
-        if now or time.monotonic() - last >= EVERY:
-            last = time.monotonic()
-            if _unless_half_written(changes):
-                time.sleep(SETTLE)
-                refuse(_unless_half_written(changes))
-
-    def refuse(found: list[str]) -> None:
-        if found:
-            raise UserError(f"{'; '.join(found)} while {stage}{'@' * bool(key)}{key} ran: run `dvc repro` again")
-
-    yield look
-    refuse(changes())
-
-
-def _unless_half_written(changes: Callable[[], list[str]]) -> list[str]:
-    """What was changed; nothing while an editor is writing a file."""
-    try:
-        return changes()
-    except (UserError, OSError):
-        return []
+    guarded = Guard(stage, key)
+    yield guarded
+    guarded.compare()
 
 
 def fingerprint(path: Path) -> dict[str, tuple[int, int]]:
@@ -117,19 +94,6 @@ def differences(old: Any, new: Any, name: str) -> Iterator[tuple[str, Any, Any]]
     """(dotted name, old value, new value) of each leaf that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(k for k in new if k not in old)]:
-            yield from differences(old.get(key, _GONE), new.get(key, _GONE), f"{name}.{key}")
+            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), f"{name}.{key}")
     elif old != new:
         yield name, old, new
-
-
-def _resolve(text: str, scope: Any) -> Any:
-    """`${a.b}` gives what lies there; within a longer text it is put in its place. As DVC does."""
-    if whole := re.fullmatch(r"\$\{([^}]+)\}", text):
-        return _at(scope, whole[1])
-    return re.sub(r"\$\{([^}]+)\}", lambda found: str(_at(scope, found[1])), text)
-
-
-def _at(data: Any, name: str) -> Any:
-    for part in name.split("."):
-        data = data.get(part, _GONE) if isinstance(data, dict) else _GONE
-    return data

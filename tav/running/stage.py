@@ -12,12 +12,12 @@ from tav.running.alone import alone
 from tav.running.aside import ASIDE, put_aside
 from tav.running.bar import bar
 from tav.running.gpu import alone_on_gpu
-from tav.running.guard import guard, inputs
-from tav.running.weights import parts_of, pinned
+from tav.running.guard import guard
+from tav.running.weights import pinned
 from tav.settings import FILE, STAGES, settings_of
 
 if TYPE_CHECKING:
-    from tav.stages import OnProgress
+    from tav.stages import OnProgress, Progress
 
 
 def run_stage(stage: str, key: str = "") -> None:
@@ -29,15 +29,21 @@ def run_stage(stage: str, key: str = "") -> None:
     with alone(stage, key), alone_on_gpu(stage):
         if stage == "report" and (gone := put_aside(load())):
             print(f"put aside in {ASIDE}, as params.yaml has them no more: {', '.join(gone)}", flush=True)
-        with guard(stage, key) as look:  # all that the stage reads it reads in here
+        with guard(stage, key) as guarded:  # all that the stage reads it reads in here
             number_of(stage)
             params, module = load(), importlib.import_module(f"tav.stages.{stage}")
-            params = pinned(params, parts_of(inputs(stage, key).deps))
+            params = pinned(params, guarded.weights)
             with _log(params, stage, key) as log, bar(name) as draw:
-                module.run(params, key, lambda done: (draw(done), log(done), look(done.done == done.total)))
+
+                def on_progress(progress: "Progress") -> None:
+                    draw(progress)
+                    log(progress)
+                    guarded.look(now=progress.done == progress.total)
+
+                module.run(params, key, on_progress)
             if stage in STAGES:
-                told = settings_of(params, stage, key) | {"device": _device(params, stage, key)}
-                write_json(artifact(stage, key, FILE), told)
+                settings = settings_of(params, stage, key) | {"device": _device(params, stage, key)}
+                write_json(artifact(stage, key, FILE), settings)
         if stage == "tune":  # not before it is sure that its results count
             module.forget_checkpoints(key)
 

@@ -1,13 +1,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tav.params import UserError
-from tav.running.guard import guard, inputs
+from tav.running.guard import Guard, guard
+from tav.running.inputs import inputs
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """\
@@ -125,25 +125,25 @@ def test_a_changed_file_is_named(changed: str, dep: str) -> None:
 def test_it_looks_while_the_stage_runs() -> None:
     ran = []
 
-    def stage(look: Callable[[bool], None]) -> None:
-        look(True)
+    def stage(guarded: Guard) -> None:
+        guarded.look(now=True)
         edit_params("3e-5", "1e-4")
-        look(False)  # not yet due
+        guarded.look(now=False)  # not yet due
         ran.append("on")
-        look(True)
+        guarded.look(now=True)
         ran.append("too far")
 
-    with pytest.raises(UserError, match=r"3e-05 to 0.0001"), guard("tune", "man") as look:
-        stage(look)
+    with pytest.raises(UserError, match=r"3e-05 to 0.0001"), guard("tune", "man") as guarded:
+        stage(guarded)
     assert ran == ["on"]
 
 
 def test_a_file_that_is_being_written_stops_nothing() -> None:
     whole = Path("params.yaml").read_text()
-    with guard("tune", "man") as look:
+    with guard("tune", "man") as guarded:
         for half in ("videos: {man: ", "", "just words"):
             Path("params.yaml").write_text(half)
-            look(True)
+            guarded.look(now=True)
         Path("params.yaml").write_text(whole)
     with pytest.raises(UserError, match="is not YAML"), guard("tune", "man"):
         Path("params.yaml").write_text("videos: {man: ")
