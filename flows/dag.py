@@ -90,11 +90,11 @@ def listed(names: Collection[str], changed: str) -> list[Stage]:
 
 def needs(stages: Sequence[Stage]) -> dict[str, Need]:
     """What each stage needs, from what DVC finds changed in it and before it. stages: as `read` orders them."""
-    found: dict[str, Need] = {}
+    needs: dict[str, Need] = {}
     for stage in stages:
-        before_runs = any(found[name] != "up to date" for name in stage.upstream)
-        found[stage.name] = "stale" if stage.changed else "maybe" if before_runs else "up to date"
-    return found
+        before_runs = any(needs[name] != "up to date" for name in stage.upstream)
+        needs[stage.name] = "stale" if stage.changed else "maybe" if before_runs else "up to date"
+    return needs
 
 
 def _chosen(names: list[str], targets: list[str]) -> list[str]:
@@ -109,14 +109,14 @@ def _chosen(names: list[str], targets: list[str]) -> list[str]:
 
 def _closure(names: Iterable[str], upstream: Mapping[str, set[str]]) -> set[str]:
     """These stages and all that they need."""
-    found: set[str] = set()
+    needed: set[str] = set()
     ask = list(names)
     while ask:
         name = ask.pop()
-        if name not in found:
-            found.add(name)
+        if name not in needed:
+            needed.add(name)
             ask += upstream[name]
-    return found
+    return needed
 
 
 def _meta(name: str, given: Any) -> Meta:
@@ -130,13 +130,13 @@ def _meta(name: str, given: Any) -> Meta:
 
 def _in_words(status: list[Any]) -> str:
     """DVC's status of a stage, e.g. "in.txt modified, out deleted"."""
-    said = []
+    reasons = []
     for part in status:
         if isinstance(part, str):  # "changed command", "always changed"
-            said.append(part)
+            reasons.append(part)
         else:
-            said += [f"{path} {_kind(kind)}" for paths in part.values() for path, kind in paths.items()]
-    return ", ".join(said)
+            reasons += [f"{path} {_kind(kind)}" for paths in part.values() for path, kind in paths.items()]
+    return ", ".join(reasons)
 
 
 def _kind(kind: Any) -> str:

@@ -83,8 +83,8 @@ def status(repo: Any, names: Container[str] | None = None) -> dict[str, list[Any
     """
     with held(repo):
         asked = [(stage, None) for stage in repo.index.stages if names is None or stage.addressing in names]
-        found: dict[str, list[Any]] = dvc_once.joint_status(asked)
-    return found
+        changed: dict[str, list[Any]] = dvc_once.joint_status(asked)
+    return changed
 
 
 class Project:
@@ -121,13 +121,13 @@ def reproduce(name: str, project: Project | None = None) -> int:
         try:
             with held(repo):
                 stage = project and project.stage(name)
-                made = _made(repo, stage) if stage else repo.reproduce(name, single_item=True)
+                stages = _reproduced(repo, stage) if stage else repo.reproduce(name, single_item=True)
         except ReproductionError as error:
             raise error.__cause__ or error from None
-    return (ends.CACHED if cache.restored else ends.RAN) if made else ends.UNCHANGED
+    return (ends.CACHED if cache.restored else ends.RAN) if stages else ends.UNCHANGED
 
 
-def _made(repo: Any, stage: Any) -> Any:
+def _reproduced(repo: Any, stage: Any) -> Any:
     """As `Repo.reproduce`, of a stage that was read before."""
     with repo.scm_context():
         return dvc.repo.reproduce._reproduce([stage], interactive=False)

@@ -64,12 +64,12 @@ def load(lock: Any, **how: Any) -> tuple[Any, str]:
         return _load_by_dvc(lock, **how)  # type: ignore[no-any-return]
     try:
         text = Path(lock.path).read_text(encoding="utf-8")
-        return {"schema": "2.0", "stages": _said(_blocks(text), Path(lock.repo.tmp_dir, KEPT))}, text
+        return {"schema": "2.0", "stages": _read(_blocks(text), Path(lock.repo.tmp_dir, KEPT))}, text
     except Exception:  # whatever is wrong, DVC tells it
         return _load_by_dvc(lock)  # type: ignore[no-any-return]
 
 
-def _said(blocks: dict[str, str], kept: Path) -> dict[str, Any]:
+def _read(blocks: dict[str, str], kept: Path) -> dict[str, Any]:
     """What the lines of each stage say. Raises what DVC's parser and its schema do."""
     marks = {name: hashlib.sha256(lines.encode()).hexdigest() for name, lines in blocks.items()}
     known: dict[str, Any] = {}
@@ -79,10 +79,10 @@ def _said(blocks: dict[str, str], kept: Path) -> dict[str, Any]:
     if new:
         data = parse_yaml(HEAD + "".join(new.values()), "dvc.lock")
         dvc.dvcfile.Lockfile.validate(data)
-        found = {**{name: known[mark] for name, mark in marks.items() if mark in known}, **data["stages"]}
+        entries = {**{name: known[mark] for name, mark in marks.items() if mark in known}, **data["stages"]}
         with suppress(OSError):
-            _keep(kept, {marks[name]: entry for name, entry in found.items() if _is_json(entry)})
-        return {name: found[name] for name in blocks}
+            _keep(kept, {marks[name]: entry for name, entry in entries.items() if _is_json(entry)})
+        return {name: entries[name] for name in blocks}
     return {name: known[marks[name]] for name in blocks}
 
 

@@ -60,13 +60,13 @@ def read_parameters(fs: Any, path: str, key_paths: list[str] | None = None, flat
         data = _parsed(path)
     except UnicodeDecodeError:
         return _read_by_dvc(fs, path, key_paths, flatten)
-    found = {}
+    values = {}
     for key in key_paths:
         try:
-            found[key] = _at(data, key)
+            values[key] = _at(data, key)
         except KeyError:
             continue
-    return deepcopy(found)  # at once, so that what was one object stays one
+    return deepcopy(values)  # at once, so that what was one object stays one
 
 
 def joint_status(pairs: Iterable[tuple[Any, Any]], check_updates: bool = True) -> dict[str, list[Any]]:
@@ -86,9 +86,9 @@ def looked_at(pairs: list[tuple[Any, Any]], hashes: Hashes, check_updates: bool 
     held = dvc.rwlock.rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), list(dict.fromkeys(paths)), [], hardlink)
     once = _instead(Output, "get_hash", lambda item: hashes.of(item))
     with held, once, _instead(dvc.rwlock, "rwlock", lambda *_: nullcontext()):
-        found: dict[str, list[Any]] = _status_by_dvc(pairs, check_updates)
+        status: dict[str, list[Any]] = _status_by_dvc(pairs, check_updates)
     hashes.keep()
-    return found
+    return status
 
 
 def collect_stages(repo: Any, targets: Any, recursive: bool = False, glob: bool = False) -> list[Any]:

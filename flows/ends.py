@@ -34,8 +34,8 @@ FREE = "exited with {code}: {said}"
 KILLED = "killed by {name}"
 
 
-def tell(code: int, said: str) -> Exit:
-    """What an exit code means. said: the last line of the output."""
+def tell(code: int, last_line: str) -> Exit:
+    """What an exit code means. last_line: the last line of the output."""
     if code in ENDS:
         end = ENDS[code]
     elif name := _signal_of(code):
@@ -43,7 +43,7 @@ def tell(code: int, said: str) -> Exit:
         return end._replace(text=KILLED.format(name=name))
     else:
         end = Exit(False, False, FREE)
-    return end._replace(text=end.text.format(code=code, said=said).rstrip(": "))
+    return end._replace(text=end.text.format(code=code, said=last_line).rstrip(": "))
 
 
 def code_of_stage(status: int, *, killed_for_memory: bool) -> int:

@@ -173,10 +173,10 @@ def _progress(name: str) -> Callable[[str], None]:
     key = artifact_key(name)
 
     def show(line: str) -> None:
-        found = re.match(rf"{re.escape(name)} (\d+)/([1-9]\d*)\b", line)
-        if not found:
+        match = re.match(rf"{re.escape(name)} (\d+)/([1-9]\d*)\b", line)
+        if not match:
             return
-        percent = min(100.0, 100 * int(found[1]) / int(found[2]))
+        percent = min(100.0, 100 * int(match[1]) / int(match[2]))
         with suppress(Exception):  # the page may be away: no reason to lose a stage
             if bar:
                 update_progress_artifact(bar[0], percent, description=line)

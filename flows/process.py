@@ -59,7 +59,7 @@ def run(
     on_line: gets each line of stdout and stderr as it comes, in this thread.
     """
     end = time.monotonic() + timeout if timeout else float("inf")
-    said, cut = "", ""
+    last_line, cut = "", ""
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", supervisor.__file__, *command],
         stdin=subprocess.PIPE,
@@ -71,7 +71,7 @@ def run(
     try:
         for line in _lines(child):
             if line is not None:
-                said = line.strip() or said
+                last_line = line.strip() or last_line
                 on_line(line)
             if not cut and ((stop and stop.is_set()) or time.monotonic() >= end):
                 cut = "stopped" if stop and stop.is_set() else f"timed out after {timeout:g} s"
@@ -81,7 +81,7 @@ def run(
                 break
     finally:
         _end(child)
-    return Exit(False, False, cut) if cut else tell(child.returncode, said)
+    return Exit(False, False, cut) if cut else tell(child.returncode, last_line)
 
 
 def _lines(child: "subprocess.Popen[bytes]") -> Iterator[str | None]:

@@ -81,8 +81,8 @@ def _visible_gpus() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     ask = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    told = subprocess.run(ask, capture_output=True, text=True, timeout=60)
-    return told.stdout.split() if told.returncode == 0 else []
+    listing = subprocess.run(ask, capture_output=True, text=True, timeout=60)
+    return listing.stdout.split() if listing.returncode == 0 else []
 
 
 class Schedule:
@@ -135,9 +135,9 @@ class Schedule:
     def summary(self) -> str:
         """One line: what was made and how much was not, or what failed and what was left out for it."""
         if not self.failed:
-            said = [f"made {len(self.made)} stages: {', '.join(self.made)}"] if self.made else []
-            said += [f"{len(self.unchanged)} did not change"] if self.unchanged else []
-            return "; ".join(said) or "all is up to date"
+            parts = [f"made {len(self.made)} stages: {', '.join(self.made)}"] if self.made else []
+            parts += [f"{len(self.unchanged)} did not change"] if self.unchanged else []
+            return "; ".join(parts) or "all is up to date"
         failed = "; ".join(f"{name} {why}" for name, why in self.failed.items())
         left_out = f". Left out, as they need it: {', '.join(self.left_out)}" if self.left_out else ""
         return f"failed: {failed}{left_out}"

@@ -79,7 +79,7 @@ def write_json(path: Path, data: Any) -> None:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(_made(path).read_text(encoding="utf-8"))
+        return json.loads(_existing(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
 
@@ -99,7 +99,7 @@ def read_frames(folder: Path) -> "np.ndarray":
     import numpy as np
     from PIL import Image
 
-    files = sorted(_made(folder).glob("*.png"))
+    files = sorted(_existing(folder).glob("*.png"))
     if not files:
         raise UserError(f"{folder} holds no frames: delete it and run `dvc repro`")
     return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
@@ -141,7 +141,7 @@ def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     from safetensors.torch import load_file
 
     try:
-        tensors: dict[str, torch.Tensor] = load_file(_made(path))
+        tensors: dict[str, torch.Tensor] = load_file(_existing(path))
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
     return tensors
@@ -152,13 +152,13 @@ def read_header(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(_made(path), "pt") as file:
+        with safe_open(_existing(path), "pt") as file:
             return dict(file.metadata() or {})
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
 
 
-def _made(path: Path) -> Path:
+def _existing(path: Path) -> Path:
     """`path`, if it is there."""
     if not path.exists():
         raise UserError(f"no {path}: run `dvc repro`, which makes what comes before first")

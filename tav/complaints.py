@@ -71,15 +71,15 @@ def dotted(*names: Any) -> str:
 
 def complaints(error: ValidationError, model: type[BaseModel], within: str = "", only: Any = None) -> list[str]:
     """One short sentence for each thing that is wrong (of `only` these keys, and of what they are together)."""
-    said = []
+    lines = []
     for e in error.errors(include_url=False):
         if only is not None and e["loc"] and e["loc"][0] not in only:
             continue
         names = [part for part in e["loc"] if not str(part).startswith(("[key]", "constrained-", "tuple["))]
         where = ".".join(filter(None, [within, dotted(*names)]))
         sentence = _sentence(e, model)
-        said.append(f"{where}: {sentence}" if where else sentence)
-    return said
+        lines.append(f"{where}: {sentence}" if where else sentence)
+    return lines
 
 
 def _sentence(e: Any, model: type[BaseModel]) -> str:

@@ -71,13 +71,13 @@ def commit_of(hub_id: str, revision: str | None) -> str:
 
 def _hashes(files: list[Path]) -> dict[Path, str]:
     """The sha256 of each file, read only where its path, size and time are new."""
-    known, found = _known(), {}
+    known, hashes = _known(), {}
     for file in files:
         stat = file.stat()
         mark = f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-        found[file] = known[mark] = known.get(mark) or sha256(file)
+        hashes[file] = known[mark] = known.get(mark) or sha256(file)
     _keep(known)
-    return found
+    return hashes
 
 
 def known_sha256(file: Path) -> str:

@@ -22,9 +22,9 @@ def params_schema() -> Schema:
     schema = Params.model_json_schema()
     kinds: dict[str, Schema] = schema["$defs"]
     for part, section in {"extract": Extract, "tune": Tune}.items():
-        own = kinds["Video"]["properties"][part]
+        free = kinds["Video"]["properties"][part]
         kinds["Video"]["properties"][part] = {
-            "description": own["description"],
+            "description": free["description"],
             "$ref": f"#/$defs/{section.__name__}",
         }
     ours = kinds[VideoEdit.__name__]["properties"]

@@ -34,7 +34,9 @@ def of_project() -> dict[str, int]:
     """The numbers in the current project's recipe.yaml; none where it has no such file. Raises UserError."""
     if not PROJECT.exists():
         return {}
-    found = read_yaml(PROJECT)
-    if not isinstance(found, dict):
-        raise UserError(f"{PROJECT}: expected a number for each stage, got {str(found)[:80]!r}: run `tav upgrade`")
-    return found
+    numbers_here = read_yaml(PROJECT)
+    if not isinstance(numbers_here, dict):
+        raise UserError(
+            f"{PROJECT}: expected a number for each stage, got {str(numbers_here)[:80]!r}: run `tav upgrade`"
+        )
+    return numbers_here

@@ -42,9 +42,29 @@ def modules_of(file: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def froms(file: str) -> set[str]:
-    """The modules that a file imports names from."""
-    return {node.module or "" for node in ast.walk(_tree(file)) if isinstance(node, ast.ImportFrom)}
+def froms(file: str) -> set[tuple[str, str]]:
+    """The names that a file imports from modules: (module, name)."""
+    nodes = [node for node in ast.walk(_tree(file)) if isinstance(node, ast.ImportFrom)]
+    return {(node.module or "", alias.name) for node in nodes for alias in node.names}
+
+
+def is_there(module: str, name: str) -> bool:
+    """Whether one of our modules binds a name, or has a module of that name in it."""
+    file = file_of(module)
+    return file_of(f"{module}.{name}") is not None or (file is not None and name in _bound(file))
+
+
+@cache
+def _bound(file: str) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name)
+    return found
 
 
 @cache

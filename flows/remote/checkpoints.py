@@ -78,8 +78,8 @@ def _files(fs: Any, place: str) -> list[str]:
 def names(key: str) -> set[str]:
     """The whole files of `checkpoints/KEY`: those that are being written begin with a dot."""
     folder = FOLDER / key
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {name.as_posix() for name in found if not any(part.startswith(".") for part in name.parts)}
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {name.as_posix() for name in files if not any(part.startswith(".") for part in name.parts)}
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _sha256(file: Path) -> str:
 def main(what: str, key: str, rev: str, kept: str) -> int:
     """kept: what `save` printed, as JSON."""
     logging.getLogger("dvc").setLevel(logging.ERROR)
-    from flows.remote.store import told
+    from flows.remote.store import first_words
 
     given: Kept = json.loads(kept)
     try:
@@ -124,7 +124,7 @@ def main(what: str, key: str, rev: str, kept: str) -> int:
         else:
             drop(key, rev)
     except Exception as error:
-        print(f"checkpoints of {key}: {told(error)}", file=sys.stderr)
+        print(f"checkpoints of {key}: {first_words(error)}", file=sys.stderr)
         return ends.TEMPORARY
     return 0
 

@@ -52,14 +52,14 @@ def _run(targets: Iterable[str], on: str) -> State[Any]:
     parts, here = split(stages)
     failed: dict[str, str] = {}
     unmade: set[str] = set()
-    made = 0
+    made_on_workers = 0
     if parts:
         gathering = Gathering(Path.cwd(), hand_out(Path.cwd(), stages, parts, on))
         try:
             if not gathering.wait(page.Videos(parts).show, cancelled):
                 return Cancelled(message=STOPPED)
             failed, unmade = gathering.failed(), gathering.unmade()
-            made = sum(len(part.stages) for part in parts) - len(unmade)
+            made_on_workers = sum(len(part.stages) for part in parts) - len(unmade)
         except KeyboardInterrupt:
             gathering.cancel()
             raise
@@ -70,7 +70,7 @@ def _run(targets: Iterable[str], on: str) -> State[Any]:
         return Cancelled(message=STOPPED)
     record()
     page.show_edits()
-    return _told(made, failed, schedule)
+    return _state_of(made_on_workers, failed, schedule)
 
 
 def _read(targets: Iterable[str]) -> list[Stage]:
@@ -114,7 +114,7 @@ def _make_here(stages: Sequence[Stage], unmade: set[str]) -> Schedule:
     return schedule
 
 
-def _told(made: int, failed: dict[str, str], schedule: Schedule) -> State[Any]:
+def _state_of(made_on_workers: int, failed: dict[str, str], schedule: Schedule) -> State[Any]:
     """How the run ended, in a line."""
     problems = [f"{part}: {why}" for part, why in failed.items()]
     if schedule.failed:
@@ -123,4 +123,4 @@ def _told(made: int, failed: dict[str, str], schedule: Schedule) -> State[Any]:
         problems.append(f"not made: {', '.join(schedule.left_out)}")
     if problems:
         return Failed(message="; ".join(problems))
-    return Completed(message=f"made {made} stages on workers and {len(schedule.made)} here")
+    return Completed(message=f"made {made_on_workers} stages on workers and {len(schedule.made)} here")

@@ -47,5 +47,5 @@ def _run(
 def _why(stderr: str) -> str:
     """The line that says most: git's own error, else the last one."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:", "! [", "remote:"))]
-    return hidden((told or lines or ["it did not say why"])[0])
+    reasons = [line for line in lines if line.startswith(("fatal:", "error:", "! [", "remote:"))]
+    return hidden((reasons or lines or ["it did not say why"])[0])

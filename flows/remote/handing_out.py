@@ -92,8 +92,8 @@ def _needed(project: Path, stages: Sequence[Stage], parts: Sequence[Part]) -> li
     outside = {before for stage in stages if stage.name in mine for before in stage.upstream} - mine
     first = shared(stages)
     outside |= {before for stage in stages if stage.name in first for before in stage.upstream}  # weights
-    made = lockfile.names_in(lockfile.read(project / "dvc.lock"))
-    return sorted(outside | (mine & set(made)))
+    made_stages = lockfile.names_in(lockfile.read(project / "dvc.lock"))
+    return sorted(outside | (mine & set(made_stages)))
 
 
 def _check_carried(commit: str, leaves: Mapping[str, str], project: Path) -> None:

@@ -43,8 +43,10 @@ class Videos:
         with suppress(Exception):
             rows = self.rows(runs)
             if self._shown is None:
-                made: Any = create_table_artifact(rows, key="videos", description="Each video, and the stages that run")
-                self._shown = made, rows
+                artifact: Any = create_table_artifact(
+                    rows, key="videos", description="Each video, and the stages that run"
+                )
+                self._shown = artifact, rows
             elif rows != self._shown[1]:
                 with get_client(sync_client=True) as client:
                     client.update_artifact(self._shown[0], _data(rows))
@@ -79,15 +81,15 @@ def standing(run: FlowRun) -> str:
 def in_words(run: FlowRun) -> str:
     """How a part stands, as in "running on node-3"."""
     machine = run.labels.get(MACHINE)
-    said = hidden((run.state and run.state.message) or "")
-    if run.state and (run.state.is_final() or run.state.name == "AwaitingRetry") and said:
-        return said
+    message = hidden((run.state and run.state.message) or "")
+    if run.state and (run.state.is_final() or run.state.name == "AwaitingRetry") and message:
+        return message
     return f"{standing(run)} on {machine}" if run.state and run.state.is_running() and machine else standing(run)
 
 
 def _last_words(run: FlowRun) -> str:
-    said = hidden((run.state and run.state.message) or "") if run.state and run.state.is_final() else ""
-    return said.partition(":")[0] if run.state and run.state.is_completed() else said
+    message = hidden((run.state and run.state.message) or "") if run.state and run.state.is_final() else ""
+    return message.partition(":")[0] if run.state and run.state.is_completed() else message
 
 
 def _running(ids: list[UUID]) -> tuple[dict[UUID, list[str]], dict[UUID, list[str]]]:

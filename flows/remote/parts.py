@@ -44,23 +44,23 @@ def is_tracked(name: str) -> bool:
 
 def shared(stages: Sequence[Stage]) -> set[str]:
     """Stages of no video that videos need, made here before anything is handed out: `model`."""
-    found: set[str] = set()
+    names: set[str] = set()
     for stage in stages:
-        if "@" not in stage.name and all(is_tracked(name) or name in found for name in stage.upstream):
-            found |= {stage.name} if not is_tracked(stage.name) else set()
+        if "@" not in stage.name and all(is_tracked(name) or name in names for name in stage.upstream):
+            names |= {stage.name} if not is_tracked(stage.name) else set()
     needed = {name for stage in stages for name in stage.upstream}
-    return found & needed
+    return names & needed
 
 
 def _of_no_video(stages: Sequence[Stage]) -> set[str]:
     """Stages without a key, and all that need one of them; not those that are shared."""
-    found: set[str] = set()
+    names: set[str] = set()
     first = shared(stages)
     for stage in stages:
         named = "@" in stage.name or is_tracked(stage.name) or stage.name in first
-        if not is_tracked(stage.name) and (not named or stage.upstream & found):
-            found.add(stage.name)
-    return found
+        if not is_tracked(stage.name) and (not named or stage.upstream & names):
+            names.add(stage.name)
+    return names
 
 
 def _tied(stages: Sequence[Stage]) -> dict[str, list[Stage]]:

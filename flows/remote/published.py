@@ -34,8 +34,8 @@ class Published:
 
     def checkpoints(self) -> dict[str, Any]:
         """Key -> its files on the remote, as flows.remote.checkpoints lists them."""
-        found: dict[str, Any] = json.loads(self.files.get(CHECKPOINTS, "{}"))
-        return found
+        kept: dict[str, Any] = json.loads(self.files.get(CHECKPOINTS, "{}"))
+        return kept
 
     def write(self, files: dict[str, str]) -> None:
         """Publish: these files, and those that were there. Raises TakenOver, UserError."""

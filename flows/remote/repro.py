@@ -24,7 +24,7 @@ def main(name: str) -> int:
     except KeyboardInterrupt:
         return 130
     except (dvc_api.DvcException, OSError) as error:
-        print(f"the DVC remote: {store.told(error)}", file=sys.stderr)
+        print(f"the DVC remote: {store.first_words(error)}", file=sys.stderr)
         return ends.TEMPORARY
     return code
 

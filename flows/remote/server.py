@@ -96,14 +96,14 @@ def _make_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
     there = client.read_automations_by_name(wanted.name)
     if not there:
         client.create_automation(wanted)
-    elif _said(there[0]) != _said(wanted):
+    elif _compared(there[0]) != _compared(wanted):
         client.update_automation(there[0].id, wanted)
 
 
-def _said(automation: Any) -> dict[str, Any]:
-    told: dict[str, Any] = automation.model_dump(mode="json", include={"trigger", "actions", "description"})
-    told["trigger"].pop("id", None)
-    return told
+def _compared(automation: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = automation.model_dump(mode="json", include={"trigger", "actions", "description"})
+    fields["trigger"].pop("id", None)
+    return fields
 
 
 def automations(silence: float) -> list[AutomationCore]:

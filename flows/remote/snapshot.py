@@ -102,8 +102,8 @@ def remote_of(project: Path) -> str:
         else ""
     )
     key = f"branch.{branch}.remote"
-    own = git("config", key, cwd=project).strip() if succeeds("config", key, cwd=project) else ""
-    chosen = [name for name in (own, "origin", *(names if len(names) == 1 else [])) if name in names]
+    configured = git("config", key, cwd=project).strip() if succeeds("config", key, cwd=project) else ""
+    chosen = [name for name in (configured, "origin", *(names if len(names) == 1 else [])) if name in names]
     if not chosen:
         raise UserError("git has no remote that workers could share: `git remote add origin ADDRESS`")
     return chosen[0]
@@ -128,8 +128,8 @@ def push(snapshot: Snapshot, project: Path) -> None:
 
 def refs(project: Path, rev: str = "") -> dict[str, str]:
     """The refs of a snapshot and its parts that the remote has (rev "": of all): name -> commit."""
-    told = git("ls-remote", "--quiet", remote_of(project), f"refs/tav/{rev}*", cwd=project)
-    return {name: commit for commit, _, name in (line.partition("\t") for line in told.splitlines())}
+    listing = git("ls-remote", "--quiet", remote_of(project), f"refs/tav/{rev}*", cwd=project)
+    return {name: commit for commit, _, name in (line.partition("\t") for line in listing.splitlines())}
 
 
 def forget(names: list[str], project: Path) -> None:

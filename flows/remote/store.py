@@ -43,12 +43,12 @@ def patiently(act: Callable[[], object], waits: Iterable[float] = WAITS) -> None
             act()
             return
         except (UploadError, DownloadError, CheckoutError, OSError) as error:
-            print(f"the DVC remote: {told(error)}; next try in {wait:.0f} s", flush=True)
+            print(f"the DVC remote: {first_words(error)}; next try in {wait:.0f} s", flush=True)
             time.sleep(wait)
     act()
 
 
-def told(error: BaseException) -> str:
+def first_words(error: BaseException) -> str:
     """An error in a line, without passwords."""
     return hidden(" ".join(str(error).split())) or type(error).__name__
 
@@ -62,12 +62,12 @@ def bring(repo: Any, name: str) -> None:
     tracked = {name for name in weights(repo, models_of(repo, [name])).values() if name}
     pull(repo, sorted(tracked | {before.addressing for before in repo.index.graph.successors(stage)}))
     with repo.lock:
-        made = not (stage.changed_deps() or stage.changed_stage()) and all(out.hash_info for out in stage.outs)
-    if made and any(not out.exists for out in stage.outs):
+        is_made = not (stage.changed_deps() or stage.changed_stage()) and all(out.hash_info for out in stage.outs)
+    if is_made and any(not out.exists for out in stage.outs):
         try:
             repo.pull(targets=[name])
         except (DvcException, OSError) as error:
-            print(f"{name} was made before, but can't be had ({told(error)})", flush=True)
+            print(f"{name} was made before, but can't be had ({first_words(error)})", flush=True)
 
 
 def _stage(repo: Any, name: str) -> Any:
@@ -82,16 +82,16 @@ def order(repo: Any) -> list[str]:
 def leaves(repo: Any, names: Iterable[str]) -> dict[str, str]:
     """What these stages read that no stage makes and DVC does not track: path -> a stage that reads it."""
     outs = [out.fs_path for stage in repo.index.graph for out in stage.outs if out.protocol == "local"]
-    made = set(outs)
-    found = {}
+    made_paths = set(outs)
+    readers = {}
     for name in names:
         for dep in _stage(repo, name).deps:
-            known = dep.fs_path in made or any(
+            known = dep.fs_path in made_paths or any(
                 dep.fs_path.startswith(f"{out}/") or out.startswith(f"{dep.fs_path}/") for out in outs
             )
             if dep.protocol == "local" and not known and type(dep).__name__ != "ParamsDependency":
-                found[str(dep.def_path)] = name
-    return found
+                readers[str(dep.def_path)] = name
+    return readers
 
 
 def models_of(repo: Any, names: Iterable[str]) -> set[str]:
@@ -104,8 +104,8 @@ def weights(repo: Any, models: Iterable[str]) -> dict[str, str | None]:
     """Paths that these models are read from -> the file by which DVC tracks them, if it does."""
     from tav.params import load, split_source
 
-    found = load().sources()
-    paths = [s for name in models for s in found.get(name, []) if not split_source(s)[0]]
+    sources = load().sources()
+    paths = [s for name in models for s in sources.get(name, []) if not split_source(s)[0]]
     outs = {out.fs_path: stage.addressing for stage in repo.index.graph for out in stage.outs}
 
     def tracked(path: str) -> str | None:
@@ -124,7 +124,7 @@ def check_remote(repo: Any) -> str:
         return str(repo.cloud.get_remote().name)
     except ConfigError as error:
         raise UserError(
-            f"workers need a DVC remote ({told(error).partition(' Create')[0].partition(' Setup')[0]}): "
+            f"workers need a DVC remote ({first_words(error).partition(' Create')[0].partition(' Setup')[0]}): "
             "`dvc remote add -d store ADDRESS` (a folder that all machines see, s3://bucket/path, ssh://...)"
         ) from None
 
@@ -135,7 +135,7 @@ def main(what: str, names: list[str]) -> int:
         with dvc_api.repository() as repo:
             {"push": push, "pull": pull}[what](repo, names)
     except (DvcException, OSError) as error:
-        print(f"the DVC remote: {told(error)}", file=sys.stderr)
+        print(f"the DVC remote: {first_words(error)}", file=sys.stderr)
         return TEMPORARY
     return 0
 

@@ -128,9 +128,9 @@ class Keeper:
         with self._lock:
             kept = self.published.checkpoints()
             if checkpoints.names(key) - kept.get(key, {}).keys():  # what lies there was not sent yet
-                told = self._child("save", key, json.dumps(kept.get(key, {})))
-                if told:
-                    self._publish({CHECKPOINTS: json.dumps({**kept, key: json.loads(told)})})
+                sent = self._child("save", key, json.dumps(kept.get(key, {})))
+                if sent:
+                    self._publish({CHECKPOINTS: json.dumps({**kept, key: json.loads(sent)})})
 
     def forget(self, key: str) -> None:
         """The stage has ended: its checkpoints are of no more use."""

@@ -72,9 +72,9 @@ def _share_cache(clone: Path, project: Path) -> None:
 
     with Repo(str(clone)) as repo:
         cache = repo.cache.local_cache_dir
-    own = Config(str(clone / ".dvc"), validate=False).load_one("local")
+    config = Config(str(clone / ".dvc"), validate=False).load_one("local")
     with Config(str(project / ".dvc"), validate=False).edit("local") as settings:
-        settings.update(own)
+        settings.update(config)
         settings.setdefault("cache", {})["dir"] = cache
         settings.setdefault("core", {})["site_cache_dir"] = str(project / ".dvc/tmp/site")  # goes with the worktree
 

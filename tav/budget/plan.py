@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tav.from_params.loaded_base import made_from
 from tav.model.holding import HELD
 from tav.model.size import Size
-from tav.params import Params, UserError, Window, told
+from tav.params import Params, UserError, Window, user_errors
 
 if TYPE_CHECKING:
     from tav.budget.expectation import Expectation
@@ -92,7 +92,7 @@ def _device() -> str:
         return "cpu"
     from tav.model.device import best_device
 
-    with told():
+    with user_errors():
         return str(best_device())
 
 
@@ -104,7 +104,7 @@ def choose(
     `compute.memory: max` saves nothing and refuses nothing: the expectation may be wrong.
     """
     limit = min(CAPS.get(params.compute.memory, on.memory), on.memory)
-    with told():
+    with user_errors():
         for savings in ways(params, work, on):
             expected = expect(params, work, savings, pipe, on, speed)
             if expected.memory(on.device) <= limit or params.compute.memory == "max":
@@ -204,10 +204,10 @@ def _chosen_before(params: Params, work: Work, pipe: Any, on: Machine) -> "tuple
     """As `choose`, asked once by a process that runs many stages. Not for networks beside the base's."""
     asked = params.tune_of(work.key).model_dump_json() if work.stage == "tune" else repr(window_of(params, work))
     what = made_from(params.base), replace(work, key=""), asked, params.compute, on
-    found: tuple[Savings, Expectation] = HELD.get(
+    chosen: tuple[Savings, Expectation] = HELD.get(
         f"expectation of {work.stage}", what, lambda: choose(params, work, pipe, on)
     )
-    return found
+    return chosen
 
 
 def _that_fits(params: Params, work: Work, pipe: Any, on: Machine, limit: float) -> str:
@@ -227,8 +227,8 @@ def _candidates(params: Params, work: Work, all_there: float, cap: float) -> Ite
     if compute.memory != "auto":
         yield "compute.memory: auto", asked, work, all_there
     if work.stage == "tune" and video and params.tune_of(work.key).gradient_checkpointing is False:
-        own = video.model_copy(update={"tune": {**video.tune, "gradient_checkpointing": True}})
-        saving = asked.model_copy(update={"videos": {**params.videos, work.key: own}})
+        checkpointed = video.model_copy(update={"tune": {**video.tune, "gradient_checkpointing": True}})
+        saving = asked.model_copy(update={"videos": {**params.videos, work.key: checkpointed}})
         yield "tune.gradient_checkpointing: null", saving, work, cap
     if compute.precision == "fp32":
         half = asked.compute.model_copy(update={"precision": "auto"})

@@ -92,8 +92,8 @@ def variants_of(params: Params, video: str, chosen: list[Variant]) -> tuple[dict
         if tuned not in params.videos and tuned not in videos:
             there[tuned] = {**entry.tune, **variant.tune}
             caption = entry.caption or _caption(video)
-            own = {"path": entry.path, "caption": caption, "extract": dict(entry.extract), "tune": there[tuned]}
-            videos[tuned] = {**own, "variant_of": video}
+            settings = {"path": entry.path, "caption": caption, "extract": dict(entry.extract), "tune": there[tuned]}
+            videos[tuned] = {**settings, "variant_of": video}
         for key, edit in originals.items():
             asked = {**edit.model_dump(exclude_none=True, by_alias=True), "video": tuned, "variant": variant.name}
             asked |= _edit_settings(params, key, variant)

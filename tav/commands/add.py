@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from tav.commands.all_or_nothing import all_or_nothing, no_more_signals
-from tav.commands.footage import Footage, look_at, told_left_out
+from tav.commands.footage import Footage, lines_on_left_out, look_at
 from tav.commands.init import template
-from tav.commands.like import Own, own_settings, read_made, source_of, told_differences
+from tav.commands.like import Overrides, lines_on_differences, own_settings, read_embedded, source_of
 from tav.commands.names import alike, edit_name, free_name, slug
 from tav.commands.params_text import add_entries, parse, read_text, set_value, sole_writer, write_text
 from tav.commands.tracking import bring_in, place_of
 from tav.commands.wanted import Wanted, wanted_from
 from tav.complaints import listed, one_line
-from tav.params import Made, UserError, check, check_key
+from tav.params import Embedded, UserError, check, check_key
 
-NOTHING: Own = {"extract": {}, "tune": {}, "edit": {}}
+NOTHING: Overrides = {"extract": {}, "tune": {}, "edit": {}}
 SAMPLES = ("red-car", "yellow-cat", "blue-fish")
 
 
@@ -47,57 +47,57 @@ def add_video(
     caption: str | None,
     name: str | None,
     like: Path | None = None,
-    own: Own = NOTHING,
+    overrides: Overrides = NOTHING,
 ) -> list[str]:
     """Add one video and its edits, as `add_videos` does.
 
     like: an edited video with its settings in it, which become those of this video and its edits; also its source and
-    its prompt, where none are given. own: what this video and these edits set for themselves. Raises UserError.
+    its prompt, where none are given. overrides: what this video and these edits set for themselves. Raises UserError.
     """
-    made = read_made(like) if like else None
-    if made and like:
-        source, prompts = source or source_of(made, like), prompts or [made.prompt]
-        caption = made.source_prompt if caption is None and source == Path(made.path) else caption
+    embedded = read_embedded(like) if like else None
+    if embedded and like:
+        source, prompts = source or source_of(embedded, like), prompts or [embedded.prompt]
+        caption = embedded.source_prompt if caption is None and source == Path(embedded.path) else caption
     if source is None:
         raise UserError(
             "no VIDEO was given: give a video file, a folder of images, --like an edited video, or --from a list"
         )
     name = None if name is None else check_key(unicodedata.normalize("NFC", _typed(name)))
-    return add_videos([Wanted(source, tuple(prompts), caption, name)], own, made)
+    return add_videos([Wanted(source, tuple(prompts), caption, name)], overrides, embedded)
 
 
 def add_many(source: Path, prompts: list[str]) -> list[str]:
     """Add the videos of a list or a folder, each with these prompts too, as `add_videos` does."""
-    wanted, said = wanted_from(source, tuple(prompts))
-    return said + add_videos(wanted)
+    wanted, notes = wanted_from(source, tuple(prompts))
+    return notes + add_videos(wanted)
 
 
-def add_videos(wanted: Sequence[Wanted], own: Own = NOTHING, made: Made | None = None) -> list[str]:
+def add_videos(wanted: Sequence[Wanted], overrides: Overrides = NOTHING, embedded: Embedded | None = None) -> list[str]:
     """Add videos and their edits. All of it, or, when something is wrong or a signal ends it, nothing.
 
-    A video that params.yaml has already gets the new edits only. own: what these videos and edits set for themselves;
-    of `made`, an edited video, instead what differs from params.yaml. Returns what to tell the person.
-    Raises UserError with all that is wrong.
+    A video that params.yaml has already gets the new edits only. overrides: what these videos and edits set for
+    themselves; with `embedded`, the settings within an edited video, instead what differs there from params.yaml.
+    Returns what to tell the person. Raises UserError with all that is wrong.
     """
     read_text()
     with sole_writer(), all_or_nothing() as undo:
         text = read_text()
-        found = _look_at_all(wanted, parse(text)["videos"])
-        own = own_settings(made, check(parse(text))) if made else own
-        changed(text, found, own)  # what is wrong is said before anything is copied
-        bring_in([(one.footage, one.place) for one in found if one.is_new], undo)
-        text, edits = changed(read_text(), found, own)  # an editor may have saved meanwhile
+        entries = _look_at_all(wanted, parse(text)["videos"])
+        overrides = own_settings(embedded, check(parse(text))) if embedded else overrides
+        changed(text, entries, overrides)  # what is wrong is said before anything is copied
+        bring_in([(one.footage, one.place) for one in entries if one.is_new], undo)
+        text, edits = changed(read_text(), entries, overrides)  # an editor may have saved meanwhile
         no_more_signals()
         write_text(text)
-    differences = told_differences(made, check(parse(text)), found[0].name) if made else []
-    return [*_told(found, edits), *differences, *_about_the_toy(text, found), "now run: dvc repro"]
+    differences = lines_on_differences(embedded, check(parse(text)), entries[0].name) if embedded else []
+    return [*_lines_about(entries, edits), *differences, *_about_the_toy(text, entries), "now run: dvc repro"]
 
 
 def _look_at_all(wanted: Sequence[Wanted], videos: dict[str, Any]) -> list[Found]:
     """Open each video and see that it can be added. Raises UserError with all that is wrong."""
     places = {key: Path(video["path"]) for key, video in videos.items()}
     new: dict[str, Path] = {}
-    found, wrong = [], []
+    entries, wrong = [], []
     for one in wanted:
         try:
             prompts, caption = tuple(map(_typed, one.prompts)), None if one.caption is None else _typed(one.caption)
@@ -106,56 +106,56 @@ def _look_at_all(wanted: Sequence[Wanted], videos: dict[str, Any]) -> list[Found
             if name in new:
                 raise UserError(f"{one.source} is the same video as {new[name]}: give it once")
             place = places[name] if name in places else place_of(footage, name)
-            found.append(Found(name, place, caption, prompts, footage, name not in places))
+            entries.append(Found(name, place, caption, prompts, footage, name not in places))
             if name not in places:
                 new[name] = one.source
         except UserError as error:
             wrong.append(f"{one.where}: {error}" if one.where else str(error))
     if wrong:
         raise UserError(listed(wrong, "; ") + ". Nothing was added" * (len(wanted) > 1))
-    return found
+    return entries
 
 
-def _told(found: list[Found], edits: dict[str, str]) -> list[str]:
+def _lines_about(entries: list[Found], edits: dict[str, str]) -> list[str]:
     """What was added, a line each."""
-    said = []
-    for one in found:
-        said.append(f"{'added' if one.is_new else 'there already:'} video {one.name} ({one.footage.size})")
-        said += told_left_out(one.footage) if one.is_new else []
-    return said + [f"added edit {edit}: {one_line(prompt)}" for edit, prompt in edits.items()]
+    lines = []
+    for one in entries:
+        lines.append(f"{'added' if one.is_new else 'there already:'} video {one.name} ({one.footage.size})")
+        lines += lines_on_left_out(one.footage) if one.is_new else []
+    return lines + [f"added edit {edit}: {one_line(prompt)}" for edit, prompt in edits.items()]
 
 
-def changed(text: str, found: Sequence[Entry], own: Own = NOTHING) -> tuple[str, dict[str, str]]:
+def changed(text: str, entries: Sequence[Entry], overrides: Overrides = NOTHING) -> tuple[str, dict[str, str]]:
     """params.yaml's text with videos and their edits, and the new edits: {name: prompt}. Raises UserError."""
     data = parse(text)
     videos = data["videos"]
     new: dict[str, dict[str, Any]] = {}
-    for one in found:
+    for one in entries:
         if one.name not in videos:
             new[one.name] = {
                 "path": str(one.place),
                 "caption": one.caption,
-                "extract": own["extract"],
-                "tune": own["tune"],
+                "extract": overrides["extract"],
+                "tune": overrides["tune"],
             }
         elif Path(videos[one.name]["path"]) != one.place:
             raise UserError(f"params.yaml has got another video {one.name!r} meanwhile: run it again")
         elif one.caption is not None and one.caption != videos[one.name]["caption"]:
             text = set_value(text, ("videos", one.name, "caption"), one.caption)
     text = add_entries(text, "videos", new) if new else text
-    edits = _new_edits(data["edits"], found, own["edit"])
+    edits = _new_edits(data["edits"], entries, overrides["edit"])
     text = add_entries(text, "edits", edits) if edits else text
     return text, {name: values["prompt"] for name, values in edits.items()}
 
 
-def _new_edits(edits: dict[str, Any], found: Sequence[Entry], own: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _new_edits(edits: dict[str, Any], entries: Sequence[Entry], overrides: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The edits that are asked for and not there, with names of their own."""
-    there = {(edit["video"], edit["prompt"].strip()) for edit in edits.values() if own.items() <= edit.items()}
+    there = {(edit["video"], edit["prompt"].strip()) for edit in edits.values() if overrides.items() <= edit.items()}
     new: dict[str, dict[str, Any]] = {}
-    for one in found:
+    for one in entries:
         for prompt in dict.fromkeys(one.prompts):
             if (one.name, prompt) not in there:
-                new[edit_name(one.name, prompt, [*edits, *new])] = {"video": one.name, "prompt": prompt, **own}
+                new[edit_name(one.name, prompt, [*edits, *new])] = {"video": one.name, "prompt": prompt, **overrides}
     return new
 
 
@@ -183,12 +183,12 @@ def _typed(text: str) -> str:
     return text.strip()
 
 
-def _about_the_toy(text: str, found: list[Found]) -> list[str]:
+def _about_the_toy(text: str, entries: list[Found]) -> list[str]:
     """A warning where a person's own video meets the shipped base."""
     base = check(parse(text)).base
     samples = [template() / f"videos/{name}.mp4" for name in SAMPLES]
-    own = [one for one in found if not any(one.footage.is_same(sample) for sample in samples)]
-    if "emoji-world" not in Path(base.source).parts or not own:
+    not_samples = [one for one in entries if not any(one.footage.is_same(sample) for sample in samples)]
+    if "emoji-world" not in Path(base.source).parts or not not_samples:
         return []
     return [
         "note: the base is Emoji World, which knows twelve emoji and no people: for your own video set real weights "

@@ -104,8 +104,8 @@ def _models(params: Params, keys: list[str], metrics: list[str]) -> tuple[dict[s
             counts[name] = counts.get(name, 0) + 1
         models[metric] = " / ".join(counts)
         if len(counts) > 1:
-            said = ", ".join(f"{count} by {name}" for name, count in counts.items())
-            notes.append(f"{METRICS[metric].title}: {said}; they don't compare: run `dvc repro`")
+            by_model = ", ".join(f"{count} by {name}" for name, count in counts.items())
+            notes.append(f"{METRICS[metric].title}: {by_model}; they don't compare: run `dvc repro`")
     return models, notes
 
 

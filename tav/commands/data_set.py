@@ -84,10 +84,10 @@ def import_entries(entries: list[Entry], invert: Data, missing: list[str]) -> li
         places = {key: _place(entry, footage, key, data["videos"]) for key, (entry, footage) in keys.items()}
         _changed(text, keys, places, invert)  # what is wrong is said before anything is copied
         _bring(keys, places, undo)
-        text, told = _changed(read_text(), keys, places, invert)  # an editor may have saved meanwhile
+        text, lines = _changed(read_text(), keys, places, invert)  # an editor may have saved meanwhile
         no_more_signals()
         write_text(text)
-    return [*told, *(f"missing: {line}" for line in [*missing, *damaged]), "now run: dvc repro"]
+    return [*lines, *(f"missing: {line}" for line in [*missing, *damaged]), "now run: dvc repro"]
 
 
 Keys = dict[str, tuple[Entry, Footage]]
@@ -144,8 +144,11 @@ def _changed(text: str, keys: Keys, places: dict[str, Path], invert: Data) -> tu
     videos: dict[str, Data] = {}
     for key, (entry, _) in keys.items():
         if key not in data["videos"]:
-            own = {"extract": _own(params.extract, entry.extract), "tune": _own(params.tune, entry.tune)}
-            videos[key] = {"path": str(places[key]), "caption": entry.caption, **own}
+            overrides = {
+                "extract": _differing(params.extract, entry.extract),
+                "tune": _differing(params.tune, entry.tune),
+            }
+            videos[key] = {"path": str(places[key]), "caption": entry.caption, **overrides}
     edits = _new_edits(keys, params, data["edits"])
     text, lines = _with_inversion(text, params, invert)
     text = add_entries(text, "videos", videos) if videos else text
@@ -162,23 +165,23 @@ def _new_edits(keys: Keys, params: Params, there: Data) -> dict[str, Data]:
         for text, kind in entry.prompts:
             if text not in asked:
                 name = edit_name(key, kind or text, [*there, *edits])
-                own = {"kind": kind} if kind else {}
-                edits[name] = {"video": key, "prompt": text, **own, **_own(params.edit, entry.edit)}
+                labels = {"kind": kind} if kind else {}
+                edits[name] = {"video": key, "prompt": text, **labels, **_differing(params.edit, entry.edit)}
     return edits
 
 
 def _with_inversion(text: str, params: Params, invert: Data) -> tuple[str, list[str]]:
     """The text with the data set's settings of the inversion, or, where other videos have others, what to tell."""
-    differing = _own(params.invert, invert)
+    differing = _differing(params.invert, invert)
     if differing and params.videos:
-        said = [f"invert.{name} is {getattr(params.invert, name)!r}, there {v!r}" for name, v in differing.items()]
-        return text, [f"note: other settings than the data set's, which all videos share: {', '.join(said)}"]
+        notes = [f"invert.{name} is {getattr(params.invert, name)!r}, there {v!r}" for name, v in differing.items()]
+        return text, [f"note: other settings than the data set's, which all videos share: {', '.join(notes)}"]
     for name, value in differing.items():
         text = set_value(text, ("invert", name), value)
     return text, []
 
 
-def _own(section: Section, asked: Data) -> Data:
+def _differing(section: Section, asked: Data) -> Data:
     """Of some settings, those that a section has not already."""
     has = section.model_dump(by_alias=True, mode="json")
     return {name: value for name, value in asked.items() if has[name] != value}

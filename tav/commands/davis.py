@@ -33,9 +33,9 @@ def splits(folder: Path) -> list[tuple[str, str]]:
     """(split, name) of each video, from the newest of its ImageSets."""
     for year in ("2017", "2016"):
         files = sorted(file for file in (folder / "ImageSets" / year).glob("*.txt"))
-        found = [(file.stem, name) for file in files for name in _names(file)]
-        if found:
-            return found
+        named = [(file.stem, name) for file in files for name in _names(file)]
+        if named:
+            return named
     return []
 
 

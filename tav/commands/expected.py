@@ -17,7 +17,7 @@ from tav.artifacts import write_json
 from tav.budget.plan import Machine, TooMuch, Work, choose, window_of
 from tav.from_params.loaded_base import made_from
 from tav.model.holding import files_of
-from tav.params import Params, told
+from tav.params import Params, user_errors
 
 if TYPE_CHECKING:
     from tav.budget.meter import Speed
@@ -53,7 +53,7 @@ class Expected:
                 self._kept = {shape: Taken(*taken) for shape, taken in kept["known"].items()}
 
     def of(self, work: Work) -> Taken:
-        alike = replace(work, key=_own(self.params, work))
+        alike = replace(work, key=_own_settings(self.params, work))
         if work.networks or work.adapter:  # these have no name to be kept by
             return self._known.get(alike) or self._known.setdefault(alike, self._ask(work))
         shape = repr(alike)
@@ -81,7 +81,7 @@ class Expected:
         from tav.model.pretrained import load_shapes
 
         base = self.params.base
-        with told():
+        with user_errors():
             return load_shapes(base.place, revision=base.revision, config=base.config)
 
     @cached_property
@@ -101,9 +101,9 @@ def _mark(params: Params, on: Machine) -> str:
     return hashlib.sha256(repr((asked, ours, packages, date.today().isoformat())).encode()).hexdigest()
 
 
-def _own(params: Params, work: Work) -> str:
+def _own_settings(params: Params, work: Work) -> str:
     """Settings of its own that change what a stage is expected to take."""
     if work.stage != "tune":
         return str(window_of(params, work))
-    own = {"gradient_checkpointing", "official_checkpointing", "window_frames", "prior_weight", "prior_pictures"}
-    return str(params.tune_of(work.key).model_dump(include=own))
+    counted = {"gradient_checkpointing", "official_checkpointing", "window_frames", "prior_weight", "prior_pictures"}
+    return str(params.tune_of(work.key).model_dump(include=counted))

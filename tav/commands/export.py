@@ -23,13 +23,13 @@ def export(params: Params, name: str, to: Path) -> list[str]:
 
 def export_edit(params: Params, edit: str, to: Path) -> list[str]:
     """A folder with an edit: MP4, GIF, sheet, frames, metrics, the settings that made it, the tuned weights."""
-    video, made = params.video_edit(edit).video, artifact("edit", edit)
-    if not (made / "edit.json").exists():
-        raise UserError(f"no {made}: run `dvc repro edit@{edit}` first")
+    video, folder_of_edit = params.video_edit(edit).video, artifact("edit", edit)
+    if not (folder_of_edit / "edit.json").exists():
+        raise UserError(f"no {folder_of_edit}: run `dvc repro edit@{edit}` first")
     others = [artifact("evaluate", edit, "metrics.json"), artifact("tune", video, "weights.safetensors")]
     with atomic(to) as folder:
         folder.mkdir()
-        for path in [*(made / name for name in FILES), *(path for path in others if path.exists())]:
+        for path in [*(folder_of_edit / name for name in FILES), *(path for path in others if path.exists())]:
             (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / path.name)
         write_yaml(folder / "params.yaml", alone(params, edit))
     return [f"{to}: {edit} with the settings that made it (params.yaml) and what was tuned (weights.safetensors)"]
@@ -38,9 +38,9 @@ def export_edit(params: Params, edit: str, to: Path) -> list[str]:
 def alone(params: Params, edit: str) -> dict[str, Any]:
     """What a params.yaml holds in which there is this edit only, with its video."""
     data = params.model_dump(mode="json", by_alias=True)
-    own = {name: value for name, value in data["edits"][edit].items() if value is not None}
-    video = own["video"]
-    return data | {"videos": {video: data["videos"][video]}, "edits": {edit: own}}
+    settings = {name: value for name, value in data["edits"][edit].items() if value is not None}
+    video = settings["video"]
+    return data | {"videos": {video: data["videos"][video]}, "edits": {edit: settings}}
 
 
 def write_yaml(path: Path, data: dict[str, Any]) -> None:

@@ -33,10 +33,10 @@ def fetch_models() -> list[str]:
     Returns what to tell the person. Raises UserError.
     """
     load()
-    found = _on_hub(parse(read_text()))
-    if not found:
+    sources = _on_hub(parse(read_text()))
+    if not sources:
         return ["params.yaml has no model from the hub: there is nothing to fetch"]
-    folders = {source: _download(source) for source in dict.fromkeys(found.values())}
+    folders = {source: _download(source) for source in dict.fromkeys(sources.values())}
     track(*folders.values())
     with sole_writer():
         text = read_text()
@@ -53,14 +53,14 @@ def fetch_models() -> list[str]:
 
 def _on_hub(data: Any) -> dict[tuple[str, ...], str]:
     """Path of names in params.yaml -> its source on the hub."""
-    found: dict[tuple[str, ...], str] = {}
+    sources: dict[tuple[str, ...], str] = {}
     for names in PLACES:
         value = data
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
         if isinstance(value, str) and split_source(value)[0]:
-            found[names] = value
-    return found
+            sources[names] = value
+    return sources
 
 
 def _download(source: str) -> Path:

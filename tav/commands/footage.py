@@ -105,7 +105,7 @@ def _folder(path: Path) -> Footage:
     return Footage(path, tuple(images), f"{width}x{height}, {len(images)} images", True, tuple(left_out))
 
 
-def told_left_out(footage: Footage) -> list[str]:
+def lines_on_left_out(footage: Footage) -> list[str]:
     """One line about what is left out, or none."""
     names, more = footage.left_out[:SHOWN], len(footage.left_out) - SHOWN
     return [f"left out: {', '.join(names)}{f' and {more} more' if more > 0 else ''}"] if names else []

@@ -44,20 +44,20 @@ def export_hub(params: Params, name: str | None, to: Path) -> list[str]:
     free(to)
     video, weights = weights_of(params, name or _only(params))
     edits = [key for key, edit in params.edits.items() if edit.video == video]
-    made = [key for key in edits if artifact("edit", key, "preview.gif").exists()]
+    with_preview = [key for key in edits if artifact("edit", key, "preview.gif").exists()]
     with atomic(to) as folder:
         folder.mkdir()
         shutil.copyfile(weights, folder / "weights.safetensors")
         error = write_lora(params, video, weights, folder / "lora.safetensors", RANK)
-        for key in made:
+        for key in with_preview:
             for suffix, file in (("gif", "preview.gif"), ("mp4", "video.mp4")):
                 shutil.copyfile(artifact("edit", key, file), folder / f"{key}.{suffix}")
         data = alone(params, edits[0]) if edits else params.model_dump(mode="json", by_alias=True)
         everything = params.model_dump(mode="json", by_alias=True, exclude_none=True)["edits"]
         write_yaml(folder / "params.yaml", data | {"edits": {key: everything[key] for key in edits}})
-        (folder / "README.md").write_text(_card(params, video, weights, made, error), encoding="utf-8")
+        (folder / "README.md").write_text(_card(params, video, weights, with_preview, error), encoding="utf-8")
     return [
-        f"{to}: {video} with a model card and {len(made)} edits. Read README.md, then send it: "
+        f"{to}: {video} with a model card and {len(with_preview)} edits. Read README.md, then send it: "
         f"huggingface-cli upload OWNER/NAME {to}"
     ]
 
@@ -65,8 +65,8 @@ def export_hub(params: Params, name: str | None, to: Path) -> list[str]:
 def _only(params: Params) -> str:
     tuned = [key for key in params.videos if artifact("tune", key, "weights.safetensors").exists()]
     if len(tuned) != 1:
-        found = f"{len(tuned)} videos are tuned ({', '.join(tuned)})" if tuned else "no video is tuned yet"
-        raise UserError(f"{found}: name one, as in `tav export VIDEO --hub FOLDER`")
+        got = f"{len(tuned)} videos are tuned ({', '.join(tuned)})" if tuned else "no video is tuned yet"
+        raise UserError(f"{got}: name one, as in `tav export VIDEO --hub FOLDER`")
     return tuned[0]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tav.artifacts import artifact
 from tav.commands.export import free
-from tav.params import Params, UserError, told
+from tav.params import Params, UserError, user_errors
 
 RANK = 16
 
@@ -40,7 +40,7 @@ def write_lora(params: Params, video: str, weights: Path, out: Path, rank: int) 
     seed = params.tune_of(video).seed
     pipe = open_base(params, seed=seed)
     untuned = {name: tensor.clone() for name, tensor in saved_tensors(pipe.unet).items()}
-    with told():
+    with user_errors():
         bound_to = identity_of(params.base)
         load_tuned_weights(pipe.unet, weights, base=bound_to)
         tensors, error = tuned_lora(saved_tensors(pipe.unet), untuned, rank)
@@ -57,7 +57,7 @@ def import_lora(params: Params, lora: Path, out: Path) -> None:
     from tav.model.tuning import DTYPES
 
     free(out)
-    with told():
+    with user_errors():
         pipe = open_base(params, seed=seed_of(lora))
         bound_to = identity_of(params.base)
         add_lora(pipe.unet, lora, base=bound_to)

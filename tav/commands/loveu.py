@@ -70,10 +70,12 @@ def read_texts(path: Path) -> list[Texts]:
         files = [path]
     else:
         raise UserError(f"no {path}: give the benchmark's CSV, its YAML, or the folder of its configs")
-    found = [texts for file in files for texts in (_of_csv(file) if file.suffix == ".csv" else _of_yaml(file))]
-    if not found:
+    texts_of_videos = [
+        texts for file in files for texts in (_of_csv(file) if file.suffix == ".csv" else _of_yaml(file))
+    ]
+    if not texts_of_videos:
         raise UserError(f"{files[0]} has none of the benchmark's captions")
-    return found
+    return texts_of_videos
 
 
 def _of_csv(file: Path) -> Iterator[Texts]:
@@ -161,14 +163,14 @@ def export_loveu(params: Params, out: Path) -> list[str]:
         raise UserError("no edit is of LOVEU-TGVE-2023: `tav import loveu FOLDER` brings its videos and prompts in")
     if twice := [str(place) for place in {*places.values()} if [*places.values()].count(place) > 1]:
         raise UserError(f"several edits are {listed(twice, ', ')}: a submission has one of each kind for a video")
-    made = {key: place for key, place in places.items() if artifact("edit", key, "frames").exists()}
-    if not made:
+    with_frames = {key: place for key, place in places.items() if artifact("edit", key, "frames").exists()}
+    if not with_frames:
         raise UserError("no edit is made yet: run `dvc repro` first")
     with atomic(out) as fresh:
-        for key, place in made.items():
+        for key, place in with_frames.items():
             _write_jpegs(fresh / place, read_frames(artifact("edit", key, "frames")))
-    not_made = [str(place) for key, place in places.items() if key not in made]
-    lines = [f"wrote {len(made)} edits of {len({p.parent for p in made.values()})} videos to {out}"]
+    not_made = [str(place) for key, place in places.items() if key not in with_frames]
+    lines = [f"wrote {len(with_frames)} edits of {len({p.parent for p in with_frames.values()})} videos to {out}"]
     return [*lines, *([f"not made yet: {listed(not_made, ', ')}"] if not_made else [])]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tav.artifacts import artifact
-from tav.params import Params, UserError, told
+from tav.params import Params, UserError, user_errors
 
 
 def import_weights(params: Params, unet_folder: Path, out: Path) -> None:
@@ -20,7 +20,7 @@ def import_weights(params: Params, unet_folder: Path, out: Path) -> None:
 
     _free(out)
     pipe = open_base(params)
-    with told():
+    with user_errors():
         import_official(pipe.unet, unet_folder)
         bound_to = identity_of(params.base)
         save_tuned_weights(pipe.unet, out, base=bound_to, dtype=DTYPES[params.tune.save_precision])
@@ -37,7 +37,7 @@ def export_weights(params: Params, video: str, out: Path) -> None:
         raise UserError(f"no {weights}: run `dvc repro tune@{video}` first")
     _free(out)
     pipe = open_base(params, tuned=weights)
-    with told():
+    with user_errors():
         export_official(pipe.unet, out)
 
 

@@ -226,10 +226,10 @@ def _entry_end(text: str, entry: Any) -> int:
 
 def _line_end(text: str, at: int) -> int:
     """The place of the line break at or behind a place, or the end of the text."""
-    found = text.find("\n", at)
-    return len(text) if found < 0 else found - (text[found - 1 : found] == "\r" and found > at)
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end - (text[end - 1 : end] == "\r" and end > at)
 
 
 def _next_line(text: str, at: int) -> int:
-    found = text.find("\n", at)
-    return len(text) if found < 0 else found + 1
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1

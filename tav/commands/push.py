@@ -24,7 +24,7 @@ def push(name: str | None, to: str, *, loop: bool, reconnect: bool, seconds: flo
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    print(f"pushing {told(stream)} to {where.shown}. Ctrl-C ends it", flush=True)
+    print(f"pushing {summary(stream)} to {where.shown}. Ctrl-C ends it", flush=True)
     pusher = Pusher(stream, where, reconnect=reconnect, tell=lambda line: print(line, flush=True))
     pusher.run(stop, None if seconds is None else round(seconds * stream.fps))
     return f"{'stopped' if stop.is_set() else 'done'}: {pusher.sent} frames sent, {pusher.dropped} dropped"
@@ -39,6 +39,6 @@ def video_of(edit: str) -> Path:
     return path
 
 
-def told(stream: Stream) -> str:
+def summary(stream: Stream) -> str:
     sound = f", sound at {stream.sound[1]} Hz" if stream.sound else ", no sound"
     return f"{stream.width}x{stream.height}, {float(stream.fps):.4g} frames/s, {stream.bit_rate // 1000} kbit/s{sound}"

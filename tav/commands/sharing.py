@@ -30,16 +30,16 @@ def export(
     if to:
         from tav.commands.export import export as export_name
 
-        said = export_name(params, name or "", to)
+        lines = export_name(params, name or "", to)
     elif hub:
         from tav.commands.hub import export_hub
 
-        said = export_hub(params, name, hub)
+        lines = export_hub(params, name, hub)
     else:
         from tav.commands.lora import export_lora
 
-        said = export_lora(params, name or "", lora or Path(), rank)
-    for line in said:
+        lines = export_lora(params, name or "", lora or Path(), rank)
+    for line in lines:
         print(line)
 
 

@@ -17,16 +17,16 @@ def import_csv(file: Path, choice: Choice) -> list[str]:
     videos: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         videos.setdefault(row["video"], []).append(row)
-    named = [(own[0]["split"], own[0]["name"] or Path(video).stem) for video, own in videos.items()]
+    named = [(of_video[0]["split"], of_video[0]["name"] or Path(video).stem) for video, of_video in videos.items()]
     entries, missing = [], []
     for i in choice.of(named):
-        (video, own), (_, name) = list(videos.items())[i], named[i]
+        (video, of_video), (_, name) = list(videos.items())[i], named[i]
         path = file.parent / video
         if not path.exists():
             missing.append(video)
             continue
-        caption = next((row["caption"] for row in own if row["caption"]), None)
-        prompts = [Prompt(row["prompt"], row["kind"] or None) for row in own if row["prompt"]]
+        caption = next((row["caption"] for row in of_video if row["caption"]), None)
+        prompts = [Prompt(row["prompt"], row["kind"] or None) for row in of_video if row["prompt"]]
         entries.append(Entry(name, path, caption, list(dict.fromkeys(prompts))))
     return import_entries(entries, {}, missing)
 

@@ -79,9 +79,9 @@ def _is_in_git(place: Path) -> bool:
         return False
 
 
-def _reason(said: str) -> str:
+def _reason(output: str) -> str:
     """DVC's error, on one line; without its colours, progress bars and hints where to look further."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).replace("\r", "\n")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output).replace("\r", "\n")
     error = plain.rpartition("ERROR:")[2] if "ERROR:" in plain else plain
     return " ".join(error.split())[:400]
 

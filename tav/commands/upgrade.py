@@ -56,9 +56,9 @@ def new_sections(text: str, shipped: str) -> dict[str, str]:
     """What the shipped params.yaml has and a project's lacks, as text: dvc.yaml names each of them as a parameter."""
     names = [name for name in parse(shipped) if name not in parse(text)]
     blocks = re.split(r"^(?=[a-z])", shipped, flags=re.MULTILINE)
-    found = {name: next(block for block in blocks if block.startswith(f"{name}:")) for name in names}
+    missing = {name: next(block for block in blocks if block.startswith(f"{name}:")) for name in names}
     gap = "" if text.endswith("\n") else "\n"
-    return {name: gap * (i == 0) + block for i, (name, block) in enumerate(found.items())}
+    return {name: gap * (i == 0) + block for i, (name, block) in enumerate(missing.items())}
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def pairs_of(params: Params, a: str, b: str, seed: int, limit: int | None = None
     """
     named = {name: _edits(params, name) for name in (a, b)}
     asked = [(one, named[b][what], what[1]) for what, one in named[a].items() if what in named[b]]
-    made = [p for p in asked if all(artifact("edit", key, "video.mp4").exists() for key in p[:2])]
-    if a == b or not made:
+    with_videos = [p for p in asked if all(artifact("edit", key, "video.mp4").exists() for key in p[:2])]
+    if a == b or not with_videos:
         variants = dict.fromkeys(edit.variant or DEFAULT for edit in params.edits.values())
         why = (
             "none of them is made: run `dvc repro`"
@@ -49,8 +49,8 @@ def pairs_of(params: Params, a: str, b: str, seed: int, limit: int | None = None
         )
         raise UserError(f"no pair of videos of {a} and {b}: {why}")
     chance = random.Random(seed)
-    chance.shuffle(made)
-    chosen = made[:limit]
+    chance.shuffle(with_videos)
+    chosen = with_videos[:limit]
     return [Pair(two, one, prompt) if chance.random() < 0.5 else Pair(one, two, prompt) for one, two, prompt in chosen]
 
 

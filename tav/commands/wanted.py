@@ -37,10 +37,10 @@ def wanted_from(source: Path, prompts: tuple[str, ...] = ()) -> tuple[list[Wante
     """What a list or a folder asks for, and what to tell of it. prompts: for each of its videos. Raises UserError."""
     if source.is_dir():
         return _in_folder(source, prompts)
-    found, wrong = read_list(source)
+    listed_videos, wrong = read_list(source)
     if wrong:
         raise UserError(f"{source.name}: {listed(wrong, '; ')}. Nothing was added")
-    return [replace(one, prompts=(*one.prompts, *prompts)) for one in found], []
+    return [replace(one, prompts=(*one.prompts, *prompts)) for one in listed_videos], []
 
 
 def read_list(file: Path) -> tuple[list[Wanted], list[str]]:
@@ -49,19 +49,19 @@ def read_list(file: Path) -> tuple[list[Wanted], list[str]]:
     Its first line names the columns: `video` (a path, as seen from the file), and `caption`, `prompt`, `name` where
     they are wanted. A line is a video with one prompt; lines with the same video are one video with more prompts.
     """
-    found: dict[Path, Wanted] = {}
+    by_path: dict[Path, Wanted] = {}
     wrong: list[str] = []
     for line, row in _rows(file):
         where = f"line {line}"
         try:
             one = _wanted(row, file.parent, where)
-            same = found.get(one.source)
-            found[one.source] = _together(same, one) if same else one
+            same = by_path.get(one.source)
+            by_path[one.source] = _together(same, one) if same else one
         except UserError as error:
             wrong.append(f"{where}: {error}")
-    if not found and not wrong:
+    if not by_path and not wrong:
         raise UserError(f"{file} names no videos: give a line to each, below {','.join(COLUMNS)}")
-    return list(found.values()), wrong
+    return list(by_path.values()), wrong
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -149,5 +149,5 @@ def _in_folder(folder: Path, prompts: tuple[str, ...]) -> tuple[list[Wanted], li
         (videos if (pictures or is_video) and not path.name.startswith(".") else left_out).append(path)
     if not videos:
         raise UserError(f"the folder {str(folder)!r} holds no video and no folder of images")
-    said = [f"left out, as no video: {listed([repr(path.name) for path in left_out], ', ')}"] if left_out else []
-    return [Wanted(path, prompts, where=path.name) for path in videos], said
+    notes = [f"left out, as no video: {listed([repr(path.name) for path in left_out], ', ')}"] if left_out else []
+    return [Wanted(path, prompts, where=path.name) for path in videos], notes

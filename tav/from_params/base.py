@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.from_params.loaded_base import identity_of, loaded
-from tav.params import Compute, Lora, Params, told
+from tav.params import Compute, Lora, Params, user_errors
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def open_base(params: Params, *, tuned: Path | None = None, seed: int = 0, loras
 
     compute = params.compute
     pipe, dtype = open_as_it_is(params, loras)
-    with told():
+    with user_errors():
         if tuned is None:
             inflate(pipe.unet, seed=seed)
         else:
@@ -52,7 +52,7 @@ def open_as_it_is(params: Params, loras: Sequence[Lora] = ()) -> "tuple[Any, tor
     """The pipeline as it is loaded, with LoRAs beside the base's own, and the dtype that its UNet runs in."""
     from tav.model.device import best_device
 
-    with told():
+    with user_errors():
         device = best_device()
         dtype = dtype_of(params.compute, device)
         base = params.base.model_copy(update={"loras": (*params.base.loras, *loras)}) if loras else params.base
@@ -96,7 +96,7 @@ def tuning_settings(
     )
 
 
-def told_cut(stage: str, pipe: Any, prompt: str) -> str:
+def warn_of_cut(stage: str, pipe: Any, prompt: str) -> str:
     """The end of a prompt that the text encoder has no room for; told on stderr where there is one."""
     from tav.model.prompts import words_cut
 

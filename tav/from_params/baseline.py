@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tav.from_params.base import dtype_of, open_as_it_is
-from tav.params import BY_VIDEO_MODEL, Params, told
+from tav.params import BY_VIDEO_MODEL, Params, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ def open_baseline(params: Params, key: str) -> Any:
 
     model, device = settings.video_model, best_device()
     dtype = dtype_of(params.compute, device)
-    with told():
+    with user_errors():
         return load_video_model(settings.method, model.place, revision=model.revision, dtype=dtype, device=device)
 
 
@@ -54,7 +54,7 @@ def edit_by_baseline(
         seed=settings.seed,
         caption=caption,
     )
-    with told():
+    with user_errors():
         if settings.method in BY_VIDEO_MODEL:
             from tav.model.video_models import edit_by_video_model
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tav.model.size import Size
-from tav.params import Edit, told
+from tav.params import Edit, user_errors
 from tav.params import Reference as Asked
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def open_controls(settings: Edit, pipe: Any) -> "tuple[ControlModel, ...]":
     from tav.model.control_files import load_control
 
     dtype, factor = pipe.unet.conv_in.weight.dtype, pipe.vae_scale_factor
-    with told():
+    with user_errors():
         return tuple(
             load_control(
                 control.model.place,
@@ -44,7 +44,7 @@ def control_shapes(settings: Edit, shapes: Any) -> "tuple[ControlModel, ...]":
     from tav.model.control_files import load_control_shapes
 
     factor = 2 ** (len(shapes.vae.config.block_out_channels) - 1)
-    with told():
+    with user_errors():
         return tuple(
             load_control_shapes(control.model.place, shapes.unet, factor=factor, revision=control.model.revision)
             for control in settings.controls
@@ -71,7 +71,7 @@ def attachments_of(
         for asked, network, of_network in zip(settings.controls, networks, maps, strict=True)
     ]
     latent_size = Size(*(side // pipe.vae_scale_factor for side in maps[0].shape[1:3]))
-    with told():
+    with user_errors():
         return [Controls(controls, pipe.unet, latent_size)]
 
 
@@ -81,7 +81,7 @@ def open_reference(settings: Edit, picture: "np.ndarray | None", pipe: Any) -> "
         return None
     from tav.model.reference import load_reference
 
-    with told():
+    with user_errors():
         return load_reference(pipe, _files_of(settings.reference), picture, scale=settings.reference.scale)
 
 
@@ -91,7 +91,7 @@ def reference_shapes(settings: Edit, shapes: Any) -> "AdapterShapes | None":
         return None
     from tav.model.reference_files import adapter_shapes
 
-    with told():
+    with user_errors():
         return adapter_shapes(_files_of(settings.reference), shapes.unet)
 
 

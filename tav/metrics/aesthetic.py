@@ -6,7 +6,7 @@ The weights are those of shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-lin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tav.params import Model, UserError, told
+from tav.params import Model, UserError, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ def load_aesthetic(model: Model) -> Aesthetic:
         raise UserError(
             f"can't load an aesthetic predictor from {model.name}: {' '.join(str(error).split())}"
         ) from None
-    with told():
+    with user_errors():
         return Aesthetic(clip.eval().to(best_device()), processor, layers)
 
 
@@ -52,15 +52,15 @@ def scores(aesthetic: Aesthetic, frames: "np.ndarray") -> "torch.Tensor":
     import torch
     from torch.nn import functional
 
-    found = []
+    values = []
     for frame in frames:
         inputs = aesthetic.processor(images=frame, return_tensors="pt").to(aesthetic.model.device)
         with torch.inference_mode():
             score = functional.normalize(aesthetic.model(**inputs).image_embeds, dim=-1).cpu()
             for weight, bias in aesthetic.layers:
                 score = functional.linear(score, weight, bias)
-        found.append(score.flatten())
-    return torch.cat(found)
+        values.append(score.flatten())
+    return torch.cat(values)
 
 
 def _layers(model: Model, where: dict[str, Any]) -> "list[tuple[torch.Tensor, torch.Tensor]]":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tav.model.holding import HELD, files_of, lent
-from tav.params import Model, UserError, told
+from tav.params import Model, UserError, user_errors
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ def load_clip(model: Model) -> Clip:
     from tav.model.device import best_device
 
     disable_progress_bar()
-    with told():
+    with user_errors():
         device = best_device()
     kept = f"clip {model.name}", files_of(model.name)
     clip, processor = _read_clip(model) if model.hub_id else HELD.get(*kept, lambda: _read_clip(model))
@@ -74,8 +74,8 @@ def image_features(
         images = [image.resize(size) for image in images] if size else images
         inputs = clip.processor(images=images, return_tensors="pt").to(clip.model.device)
         with torch.inference_mode():
-            found = clip.model.vision_model(**inputs) if pooled else clip.model.get_image_features(**inputs)
-        features.append(found.pooler_output)
+            output = clip.model.vision_model(**inputs) if pooled else clip.model.get_image_features(**inputs)
+        features.append(output.pooler_output)
     return torch.cat(features).cpu()
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tav.params import Model, UserError, told
+from tav.params import Model, UserError, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ def load_dino(model: Model) -> Dino:
         processor = AutoImageProcessor.from_pretrained(model.name, **where)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load a DINO from {model.name}: {' '.join(str(error).split())}") from None
-    with told():
+    with user_errors():
         return Dino(dino.eval().to(best_device()), processor)
 
 
@@ -54,15 +54,15 @@ def keys(dino: Dino, frames: "np.ndarray") -> "torch.Tensor":
     import torch
 
     last = [module for name, module in dino.model.named_modules() if name.endswith(".k_proj")][-1]
-    found: list[torch.Tensor] = []
-    hook = last.register_forward_hook(lambda module, given, output: found.append(output.cpu()))
+    layer_keys: list[torch.Tensor] = []
+    hook = last.register_forward_hook(lambda module, given, output: layer_keys.append(output.cpu()))
     try:
         with torch.inference_mode():
             for frame in frames:
                 dino.model(**_inputs(dino, frame))
     finally:
         hook.remove()
-    return torch.cat(found)
+    return torch.cat(layer_keys)
 
 
 def _inputs(dino: Dino, frame: "np.ndarray") -> Any:

@@ -47,8 +47,10 @@ class Subject:
         """What a model sees in the frames of "edit" and "source"."""
         model = self.once(knob, lambda: load(self.model(knob)))
         asked = (knob, look.__name__, tuple(how.items()))
-        found: dict[str, Any] = self.once(asked, lambda: {who: look(model, f, **how) for who, f in self.frames.items()})
-        return found
+        features: dict[str, Any] = self.once(
+            asked, lambda: {who: look(model, f, **how) for who, f in self.frames.items()}
+        )
+        return features
 
 
 class Measure(NamedTuple):
@@ -93,11 +95,11 @@ def _alignment(subject: Subject, name: str, knob: str, **how: Any) -> Metrics:
     features = _clip_features(subject, knob, **how)
     clip = subject.loaded[knob]
     scale: float = clip.model.logit_scale.item()
-    target, own = text_features(clip, subject.prompt), text_features(clip, subject.caption)
+    target, caption = text_features(clip, subject.prompt), text_features(clip, subject.caption)
     return {
         "edit": {name: textual_alignment(features["edit"], target, scale)},
         "source": {
-            name: textual_alignment(features["source"], own, scale),
+            name: textual_alignment(features["source"], caption, scale),
             f"{name}_with_target_prompt": textual_alignment(features["source"], target, scale),
         },
     }
@@ -143,8 +145,8 @@ def _structure_distance(subject: Subject) -> Metrics:
 def _aesthetic_quality(subject: Subject) -> Metrics:
     from tav.metrics.aesthetic import load_aesthetic, scores
 
-    found = subject.features("aesthetic", load_aesthetic, scores)
-    return {who: {"aesthetic_quality": float(values.mean())} for who, values in found.items()}
+    by_video = subject.features("aesthetic", load_aesthetic, scores)
+    return {who: {"aesthetic_quality": float(values.mean())} for who, values in by_video.items()}
 
 
 def _source_psnr(subject: Subject) -> Metrics:

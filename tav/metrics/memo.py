@@ -30,10 +30,10 @@ class Memo:
         kept = self.known.get(measure.name)
         return kept["found"] if kept and kept["of"] == mark(measure, subject) else None
 
-    def keep(self, measure: Measure, subject: Subject, found: Metrics) -> None:
+    def keep(self, measure: Measure, subject: Subject, values: Metrics) -> None:
         of = mark(measure, subject)
-        if self.known.get(measure.name) != {"of": of, "found": found}:
-            self.known[measure.name] = {"of": of, "found": found}
+        if self.known.get(measure.name) != {"of": of, "found": values}:
+            self.known[measure.name] = {"of": of, "found": values}
             write_json(self.file, self.known)
 
 
@@ -45,8 +45,8 @@ def mark(measure: Measure, subject: Subject) -> str:
     model = (
         subject.once(("mark", measure.knob), lambda: model_mark(subject.model(measure.knob))) if measure.knob else ""
     )
-    said = [measure.name, numbers()["evaluate"], frames, shape, subject.prompt, subject.caption, model]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    parts = [measure.name, numbers()["evaluate"], frames, shape, subject.prompt, subject.caption, model]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def model_mark(model: Model) -> str:

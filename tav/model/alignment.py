@@ -105,8 +105,10 @@ def places(tokenizer: Any, prompt: str, words: str) -> list[int]:
     """The places of one or several words wherever they stand in a prompt, ascending; [] where they don't."""
     ids, wanted = _ids(tokenizer, prompt), _ids(tokenizer, words)
     starts = [run.start for run in token_runs(tokenizer, prompt)]
-    found = {place for s in starts if ids[s - 1 : s - 1 + len(wanted)] == wanted for place in range(s, s + len(wanted))}
-    return sorted(place for place in found if place < tokenizer.model_max_length - 1)
+    standing = {
+        place for s in starts if ids[s - 1 : s - 1 + len(wanted)] == wanted for place in range(s, s + len(wanted))
+    }
+    return sorted(place for place in standing if place < tokenizer.model_max_length - 1)
 
 
 def weights_of(tokenizer: Any, prompt: str, amplify: dict[str, float]) -> Tensor:
@@ -117,7 +119,7 @@ def weights_of(tokenizer: Any, prompt: str, amplify: dict[str, float]) -> Tensor
     """
     weights = torch.ones(tokenizer.model_max_length)
     for words, factor in amplify.items():
-        weights[_found(tokenizer, [prompt], words)[0]] *= factor
+        weights[_places_in_each(tokenizer, [prompt], words)[0]] *= factor
     return weights
 
 
@@ -129,17 +131,17 @@ def chosen(tokenizer: Any, prompts: list[str], words: list[str]) -> Tensor:
     """
     marks = torch.zeros(len(prompts), tokenizer.model_max_length)
     for each in words:
-        for row, found in zip(marks, _found(tokenizer, prompts, each), strict=True):
-            row[found] = 1
+        for row, tokens in zip(marks, _places_in_each(tokenizer, prompts, each), strict=True):
+            row[tokens] = 1
     return marks
 
 
-def _found(tokenizer: Any, prompts: list[str], words: str) -> list[list[int]]:
-    found = [places(tokenizer, prompt, words) for prompt in prompts]
-    if not any(found):
-        said = " nor in ".join(repr(prompt) for prompt in prompts)
-        raise ValueError(f"{words!r} is not in {said}; expected words that are there, in their order")
-    return found
+def _places_in_each(tokenizer: Any, prompts: list[str], words: str) -> list[list[int]]:
+    standing = [places(tokenizer, prompt, words) for prompt in prompts]
+    if not any(standing):
+        listed = " nor in ".join(repr(prompt) for prompt in prompts)
+        raise ValueError(f"{words!r} is not in {listed}; expected words that are there, in their order")
+    return standing
 
 
 def _rest(mapper: Tensor, old: int, new: int) -> None:

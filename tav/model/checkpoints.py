@@ -128,8 +128,8 @@ def _flat(state: dict[str, Any]) -> dict[str, Any]:
 
 def _of_run(folder: Path, mark: str) -> list[Path]:
     """The checkpoints that are whole and bear the mark, the newest first."""
-    found = [path for path in folder.glob("step-*.safetensors") if _mark_of(path) == mark]
-    return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)  # a million steps has a digit more
+    files = [path for path in folder.glob("step-*.safetensors") if _mark_of(path) == mark]
+    return sorted(files, key=lambda path: (len(path.name), path.name), reverse=True)  # a million steps has a digit more
 
 
 def _mark_of(path: Path) -> str | None:

@@ -72,13 +72,13 @@ def pose(
     whole = [(0.0, 0.0, float(width), float(height))] * len(frames)
     boxes = [[box] for box in whole] if person is None else list(_persons(frames, person, device))
     maps = np.zeros_like(frames)
-    for frame, found, canvas in zip(frames, boxes, maps, strict=True):
-        if not found:
+    for frame, persons, canvas in zip(frames, boxes, maps, strict=True):
+        if not persons:
             continue
-        corners = np.array([[x, y, right - x, bottom - y] for x, y, right, bottom in found])
+        corners = np.array([[x, y, right - x, bottom - y] for x, y, right, bottom in persons])
         inputs = processor(frame, boxes=[corners], return_tensors="pt").to(device)
         if getattr(model.config.backbone_config, "num_experts", 1) > 1:
-            inputs["dataset_index"] = torch.zeros(len(found), dtype=torch.long, device=device)  # COCO's
+            inputs["dataset_index"] = torch.zeros(len(persons), dtype=torch.long, device=device)  # COCO's
         with torch.inference_mode():
             (people,) = processor.post_process_pose_estimation(model(**inputs), boxes=[corners])
         for one in people:
@@ -119,8 +119,8 @@ def _persons(frames: np.ndarray, source: str, device: str) -> Iterator[list[tupl
     if "person" not in labels:
         raise ValueError(f"{source} knows {', '.join(sorted(labels)[:5])}, ...; expected a detector that knows person")
     for frame in frames:
-        found = find(Image.fromarray(frame), threshold=SURE)
-        boxes = [one["box"] for one in found if one["label"] == "person"]
+        detections = find(Image.fromarray(frame), threshold=SURE)
+        boxes = [one["box"] for one in detections if one["label"] == "person"]
         yield [(box["xmin"], box["ymin"], box["xmax"], box["ymax"]) for box in boxes]
 
 
@@ -129,11 +129,11 @@ def _pipeline(task: str, source: str, revision: str | None, device: str) -> Any:
 
     name = _name(source)
     try:
-        made = pipeline(task, model=name, revision=revision, device=device)
-        kind = type(made.model).__name__
+        detector = pipeline(task, model=name, revision=revision, device=device)
+        kind = type(detector.model).__name__
         if not kind.lower().endswith(f"for{task.replace('-', '')}"):  # a pipeline takes any model
             raise ValueError(f"it is a {kind}")
-        return made
+        return detector
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ValueError(f"{source.removeprefix(HUB)} is no model for {task}: {line(error)}") from error
 

@@ -53,13 +53,13 @@ def flow_edit(
 def _velocity(pipe: Any, latents: Tensor, timestep: Tensor, prompts: tuple[Tensor, Tensor], guidance: float) -> Tensor:
     """From video to noise, guided. latents: (1 c f h w). prompts: the text, and what guidance leads away from."""
     texts = torch.cat(prompts if guidance > 1 else prompts[:1])
-    found: Tensor = pipe.transformer(
+    velocity: Tensor = pipe.transformer(
         hidden_states=latents.to(pipe.transformer.dtype).expand(len(texts), *latents.shape[1:]),
         timestep=timestep.expand(len(texts)),
         encoder_hidden_states=texts.to(pipe.transformer.dtype),
         return_dict=False,
     )[0].float()
-    return found[:1] if guidance == 1 else found[1:] + guidance * (found[:1] - found[1:])
+    return velocity[:1] if guidance == 1 else velocity[1:] + guidance * (velocity[:1] - velocity[1:])
 
 
 def _encode(pipe: Any, pictures: list[Any]) -> Tensor:

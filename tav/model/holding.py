@@ -21,13 +21,13 @@ class Held:
         """What is kept of a kind, if it was made from this and nobody has changed it since; else a new one."""
         if not self.on:
             return make()
-        found = self._kept.pop(kind, None)
-        if found is None or found[0] != made_from or found[2] != versions(found[1]):
-            del found
-            made = make()
-            found = made_from, made, versions(made)
-        self._kept[kind] = found
-        return found[1]
+        entry = self._kept.pop(kind, None)
+        if entry is None or entry[0] != made_from or entry[2] != versions(entry[1]):
+            del entry
+            model = make()
+            entry = made_from, model, versions(model)
+        self._kept[kind] = entry
+        return entry[1]
 
 
 HELD = Held()
@@ -42,46 +42,46 @@ def files_of(*paths: str | None) -> tuple[tuple[str, int, int, int], ...]:
     return tuple((name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
 
 
-def versions(made: Any) -> int:
+def versions(model: Any) -> int:
     """Counts the changes in place of all tensors of a network, a tuple of them, or a pipeline's networks."""
-    return sum(tensor._version for module in _networks(made) for tensor in _tensors(module))
+    return sum(tensor._version for module in _networks(model) for tensor in _tensors(module))
 
 
-def lent(made: Any, own: Callable[[str], bool] = lambda name: False) -> Any:
-    """A copy of a network, or of a pipeline, that shares its tensors but for the parameters whose name is `own`.
+def lent(model: Any, is_copied: Callable[[str], bool] = lambda name: False) -> Any:
+    """A copy of a network, or of a pipeline, that shares its tensors but for the parameters that `is_copied` names.
 
     Its modules, parameters and their `grad`, `data` and `requires_grad` are its own. The shared numbers must not be
     changed in place: `Held` notices, and makes the next one anew.
     """
     from torch import nn
 
-    if isinstance(made, nn.Module):
-        return _copy(made, own)
-    pipe = copy.copy(made)
-    for name, part in made.components.items():
+    if isinstance(model, nn.Module):
+        return _copy(model, is_copied)
+    pipe = copy.copy(model)
+    for name, part in model.components.items():
         if isinstance(part, nn.Module):
-            setattr(pipe, name, _copy(part, own))
+            setattr(pipe, name, _copy(part, is_copied))
         elif name == "scheduler" and part is not None:
             setattr(pipe, name, type(part).from_config(part.config))
     return pipe
 
 
-def _copy(module: "nn.Module", own: Callable[[str], bool]) -> "nn.Module":
+def _copy(module: "nn.Module", is_copied: Callable[[str], bool]) -> "nn.Module":
     from torch import nn
 
     memo: dict[int, Any] = {}
     for name, parameter in module.named_parameters():
         shared = parameter.detach()
-        memo[id(parameter)] = nn.Parameter(shared.clone() if own(name) else shared, parameter.requires_grad)
+        memo[id(parameter)] = nn.Parameter(shared.clone() if is_copied(name) else shared, parameter.requires_grad)
     for buffer in module.buffers():
         memo[id(buffer)] = buffer.detach()
     return copy.deepcopy(module, memo)
 
 
-def _networks(made: Any) -> "list[nn.Module]":
+def _networks(model: Any) -> "list[nn.Module]":
     from torch import nn
 
-    parts = made if isinstance(made, tuple) else getattr(made, "components", {"": made}).values()
+    parts = model if isinstance(model, tuple) else getattr(model, "components", {"": model}).values()
     return [part for part in parts if isinstance(part, nn.Module)]
 
 

@@ -100,11 +100,11 @@ def _layers(pipe: Any, file: Path) -> tuple[dict[str, dict[str, Tensor]], list[s
         raise ValueError(f"LoRA {file} is a DoRA ({dora[0]}), whose magnitudes would be lost: expected a plain LoRA")
     layers: dict[str, dict[str, Tensor]] = {}
     for component in COMPONENTS:
-        own = {n.removeprefix(f"{component}."): t for n, t in state.items() if n.startswith(f"{component}.")}
-        if own and getattr(pipe, component, None) is not None:
+        tensors = {n.removeprefix(f"{component}."): t for n, t in state.items() if n.startswith(f"{component}.")}
+        if tensors and getattr(pipe, component, None) is not None:
             convert = convert_unet_state_dict_to_peft if component == "unet" else convert_state_dict_to_peft
-            as_peft = all(name.endswith(PEFT) for name in own)
-            for name, tensor in (own if as_peft else convert(own)).items():
+            as_peft = all(name.endswith(PEFT) for name in tensors)
+            for name, tensor in (tensors if as_peft else convert(tensors)).items():
                 layer, _, matrix = name.removesuffix(".weight").rpartition(".")
                 layers.setdefault(f"{component}.{layer}", {})[matrix] = tensor
     return layers, names
@@ -113,10 +113,10 @@ def _layers(pipe: Any, file: Path) -> tuple[dict[str, dict[str, Tensor]], list[s
 def _module(pipe: Any, name: str) -> nn.Module | None:
     component, _, layer = name.partition(".")
     try:
-        found: nn.Module = getattr(pipe, component).get_submodule(layer)
+        module: nn.Module = getattr(pipe, component).get_submodule(layer)
     except AttributeError:
         return None
-    return found
+    return module
 
 
 def _check_widths(pipe: Any, file: Path, layers: dict[str, dict[str, Tensor]]) -> None:

@@ -99,12 +99,12 @@ def edit_by_video_model(
     padded = _padded(pipe, lines if method == "wan-vace" else frames)
     generator = torch.Generator(pipe.device).manual_seed(asked.seed)
     if method == "wan-flow-edit":
-        made = flow_edit(pipe, _pictures(padded), asked, generator, on_step)
+        output = flow_edit(pipe, _pictures(padded), asked, generator, on_step)
     else:
-        own: dict[str, Any] = {"strength": asked.strength}
+        options: dict[str, Any] = {"strength": asked.strength}
         if method == "wan-vace":
-            own = {"mask": _pictures(np.full_like(padded, 255)), "num_frames": len(padded)}
-        made = pipe(
+            options = {"mask": _pictures(np.full_like(padded, 255)), "num_frames": len(padded)}
+        output = pipe(
             video=_pictures(padded),
             prompt=asked.prompt,
             negative_prompt=asked.negative_prompt,
@@ -115,9 +115,9 @@ def edit_by_video_model(
             generator=generator,
             output_type="np",
             callback_on_step_end=_telling(on_step),
-            **own,
+            **options,
         ).frames[0]
-    return (made[: len(frames)] * 255).round().astype(np.uint8)
+    return (output[: len(frames)] * 255).round().astype(np.uint8)
 
 
 def _check(method: str, pipe: Any, height: int, width: int, asked: Asked) -> None:

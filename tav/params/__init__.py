@@ -10,12 +10,12 @@ from tav.params.editing import Condition as Condition
 from tav.params.editing import Control as Control
 from tav.params.editing import Edit as Edit
 from tav.params.editing import Reference as Reference
+from tav.params.embedded import Embedded as Embedded
+from tav.params.embedded import parse_settings as parse_settings
+from tav.params.embedded import settings_text as settings_text
 from tav.params.evaluating import Evaluate as Evaluate
 from tav.params.keys import check_key as check_key
 from tav.params.keys import is_key as is_key
-from tav.params.made import Made as Made
-from tav.params.made import parse_settings as parse_settings
-from tav.params.made import settings_text as settings_text
 from tav.params.project import Params as Params
 from tav.params.project import Video as Video
 from tav.params.project import VideoEdit as VideoEdit
@@ -23,7 +23,7 @@ from tav.params.reading import check as check
 from tav.params.reading import load as load
 from tav.params.reading import read_quickly as read_quickly
 from tav.params.reading import read_yaml as read_yaml
-from tav.params.reading import told as told
+from tav.params.reading import user_errors as user_errors
 from tav.params.sections import Base as Base
 from tav.params.sections import Caption as Caption
 from tav.params.sections import Compute as Compute

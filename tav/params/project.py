@@ -109,12 +109,12 @@ class Params(Section):
             "controls": [*beside, *videos, *(reference.model for reference in references), *trackers],
             "pick_score": [self.evaluate.pick_score],
         }
-        found = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}
-        found["controls"] += dict.fromkeys(reference.picture for reference in references)
+        sources = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}
+        sources["controls"] += dict.fromkeys(reference.picture for reference in references)
         of_base = [base.source, base.config, *(lora.source for lora in base.loras)]
         priors = [section.prior_pictures for section in (self.tune, *map(self.tune_of, self.videos))]
         of_base += dict.fromkeys(prior.folder for prior in priors if prior)  # with what a tuning starts from
-        return {"base": list(filter(None, of_base))} | found
+        return {"base": list(filter(None, of_base))} | sources
 
     def video(self, key: str) -> Video:
         return _known(self.videos, key, "video")
@@ -133,17 +133,19 @@ class Params(Section):
         return _over(self.tune, self.video(video).tune)
 
     def edit_of(self, edit: str) -> Edit:
-        own = self.video_edit(edit).model_dump(exclude=NOT_OF_SECTION, exclude_none=True, by_alias=True)
-        return _over(self.edit, own)
+        overrides = self.video_edit(edit).model_dump(exclude=NOT_OF_SECTION, exclude_none=True, by_alias=True)
+        return _over(self.edit, overrides)
 
 
-def _over(section: S, own: dict[str, Any]) -> S:
-    return type(section).model_validate(merged(section.model_dump(by_alias=True), own))
+def _over(section: S, overrides: dict[str, Any]) -> S:
+    return type(section).model_validate(merged(section.model_dump(by_alias=True), overrides))
 
 
-def merged(section: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    rate = {"fps", "stride"} if {"fps", "stride"} & own.keys() else set()  # its own rate replaces one of either kind
-    return {**{k: v for k, v in section.items() if k not in rate}, **own}
+def merged(section: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    rate = (
+        {"fps", "stride"} if {"fps", "stride"} & overrides.keys() else set()
+    )  # its own rate replaces one of either kind
+    return {**{k: v for k, v in section.items() if k not in rate}, **overrides}
 
 
 def _known(named: dict[str, V], key: str, kind: str) -> V:

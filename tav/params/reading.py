@@ -15,7 +15,7 @@ from tav.params.sections import Extract, Invert, Section, Tune
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """What the model's code refuses, as an error for the person."""
     try:
         yield
@@ -62,53 +62,55 @@ def check(data: Any, name: str = "params.yaml") -> Params:
 def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
     """What is wrong with a video's or an edit's own settings over a section, and with the video that an edit names."""
     videos, edits = _tables(data, "videos"), _tables(data, "edits")
-    own = [(dotted("videos", k, part), part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")]
-    own += [
+    overrides = [
+        (dotted("videos", k, part), part, v.get(part)) for k, v in videos.items() for part in ("extract", "tune")
+    ]
+    overrides += [
         (dotted("edits", k), "edit", {n: x for n, x in e.items() if n not in NOT_OF_SECTION}) for k, e in edits.items()
     ]
-    said = []
+    lines = []
     kinds: dict[str, type[Section]] = {"extract": Extract, "tune": Tune, "edit": Edit}
-    for place, part, settings in own:
+    for place, part, settings in overrides:
         section = data.get(part)
         if settings and isinstance(settings, dict):
             try:
                 kinds[part].model_validate(merged(section if isinstance(section, dict) else {}, settings))
             except ValidationError as error:
-                said += complaints(error, kinds[part], place, only=settings)
+                lines += complaints(error, kinds[part], place, only=settings)
     for key, video_entry in videos.items():
         footage = video_entry.get("variant_of")
         if isinstance(footage, str) and (footage not in videos or videos[footage].get("variant_of")):
-            said.append(
+            lines.append(
                 f"{dotted('videos', key, 'variant_of')}: expected a video that is no variant, got {quoted(footage)}"
             )
     for key, edit in edits.items():
         video = edit.get("video")
         if isinstance(video, str) and is_key(video) and video not in videos:
-            said.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
-    return said
+            lines.append(f"{dotted('edits', key, 'video')}: there is no video {quoted(video)}{nearest(video, videos)}")
+    return lines
 
 
 def _missing_maps(params: Params) -> list[str]:
     """Kinds of maps that an edit's controls follow and nobody makes."""
-    said, made = [], params.condition.kinds
+    lines, made_kinds = [], params.condition.kinds
     for key in params.edits:
         kinds = dict.fromkeys(control.kind for control in params.edit_of(key).controls if control.kind)
-        if missing := [kind for kind in kinds if kind not in made]:
-            wanted = ", ".join([*made, *missing])
-            said.append(f"{dotted('edits', key)} follows {', '.join(missing)}: set condition.kinds to [{wanted}]")
-    return said
+        if missing := [kind for kind in kinds if kind not in made_kinds]:
+            wanted = ", ".join([*made_kinds, *missing])
+            lines.append(f"{dotted('edits', key)} follows {', '.join(missing)}: set condition.kinds to [{wanted}]")
+    return lines
 
 
 def _clashes(params: Params) -> list[str]:
     """Edits with the source beside them, whose tokens are merged: its own then stand elsewhere than the edit's."""
-    said, merging = [], params.compute.token_merging
+    lines, merging = [], params.compute.token_merging
     for key in params.edits:
         edit, place = params.edit_of(key), dotted("edits", key)
         beside = "attention" if edit.attention else "method plug-and-play" if edit.method == "plug-and-play" else ""
         if beside and merging:
-            said.append(f"{place} has {beside}: set compute.token_merging ({merging}) to 0.0")
-        said += [f"{place}: {reason}" for reason in [_too_few_levels(edit, params.invert)] if reason]
-    return said
+            lines.append(f"{place} has {beside}: set compute.token_merging ({merging}) to 0.0")
+        lines += [f"{place}: {reason}" for reason in [_too_few_levels(edit, params.invert)] if reason]
+    return lines
 
 
 def _too_few_levels(edit: Edit, invert: Invert) -> str:

@@ -13,8 +13,8 @@ OLD_KEYS = ("path", "hub_id", "revision")
 
 def split_source(source: str) -> tuple[str | None, str | None]:
     """(owner/name, revision) of a source on the hub; (None, None) of a path."""
-    found = _ON_HUB.fullmatch(source)
-    return (found["hub_id"], found["revision"]) if found else (None, None)
+    match = _ON_HUB.fullmatch(source)
+    return (match["hub_id"], match["revision"]) if match else (None, None)
 
 
 def check_source(source: str) -> str:

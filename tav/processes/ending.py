@@ -47,12 +47,12 @@ def _watch(before: list[int]) -> None:
 
 def above() -> list[int]:
     """The process that runs this one. Some shells stay between a command and DVC: then theirs too."""
-    found = [os.getppid()]
+    pids = [os.getppid()]
     with suppress(OSError, ValueError):  # where there is no /proc, or the shell is gone
-        name, _, rest = Path("/proc", str(found[0]), "stat").read_text().partition("(")[2].rpartition(")")
+        name, _, rest = Path("/proc", str(pids[0]), "stat").read_text().partition("(")[2].rpartition(")")
         if name in SHELLS:
-            found.append(int(rest.split()[1]))
-    return found
+            pids.append(int(rest.split()[1]))
+    return pids
 
 
 def _leave(number: int, _: FrameType | None) -> NoReturn:

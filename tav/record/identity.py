@@ -111,12 +111,12 @@ these are not defaults. A new knob gets a line with the value that says what was
 made before it, whose settings.json has no such knob, keeps its row."""
 
 
-def said(value: Any, name: str) -> Any:
+def without_unsaid(value: Any, name: str) -> Any:
     """`value` of the knob or section `name`, as JSON has it, less all that goes without saying."""
     if isinstance(value, dict):
         inner = {key: (part, f"{name}.{key}") for key, part in value.items()}
-        return {key: said(part, full) for key, (part, full) in inner.items() if not _goes_unsaid(part, full)}
-    return [said(part, name) for part in value] if isinstance(value, list) else value
+        return {key: without_unsaid(part, full) for key, (part, full) in inner.items() if not _goes_unsaid(part, full)}
+    return [without_unsaid(part, name) for part in value] if isinstance(value, list) else value
 
 
 def hash_of(data: Any) -> str:

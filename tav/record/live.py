@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tav.artifacts import artifact, read_json
 from tav.params import Params
-from tav.record.provenance import Made, Point, read_lock, upstream
+from tav.record.provenance import Point, Result, read_lock, upstream
 from tav.record.rows import open_rows
 from tav.record.store import first_line, usable
 from tav.settings import FILE, settings_of
@@ -33,14 +33,14 @@ def live_tuning(params: Params, key: str) -> "Iterator[OnProgress]":
     A run that was killed is gone on with. A store that can't be reached is told once, on stderr.
     """
 
-    def made() -> Made:
+    def result() -> Result:
         before = {stage: read_json(artifact(stage, key, FILE)) for stage in ("extract", "caption")}
         settings = before | {"tune": settings_of(params, "tune", key)}
-        return Made(f"tune@{key}", upstream(read_lock(), f"caption@{key}"), settings)
+        return Result(f"tune@{key}", upstream(read_lock(), f"caption@{key}"), settings)
 
     points: SimpleQueue[Point] = SimpleQueue()
     ended, status = Event(), ["FINISHED"]
-    thread = Thread(target=_log_live, args=(made, points, ended, status), daemon=True)
+    thread = Thread(target=_log_live, args=(result, points, ended, status), daemon=True)
 
     def log(progress: "Progress") -> None:
         if progress.values:
@@ -59,21 +59,21 @@ def live_tuning(params: Params, key: str) -> "Iterator[OnProgress]":
             thread.join(PATIENCE if status[0] != "KILLED" else PATIENCE / 4)
 
 
-def _log_live(made_of: Callable[[], Made], points: "SimpleQueue[Point]", ended: Event, status: list[str]) -> None:
+def _log_live(make_result: Callable[[], Result], points: "SimpleQueue[Point]", ended: Event, status: list[str]) -> None:
     """The thread of `live_tuning`. status: of the tuning, right from when `ended` is set."""
     if ended.wait(LIVE_AFTER) and status[0] == "FINISHED":
         return
     try:
         with usable(), open_rows() as rows:
-            run, last = rows.go_on(made_of())
+            run, last = rows.go_on(make_result())
         over = False
         while not over:
             over = ended.wait(LIVE_EVERY)
             rows.log(run, (p for p in _drain(points) if p.step > last))
         rows.finish(run, status[0])
     except Exception as error:  # whatever a store can raise: the work goes on
-        said = f"MLflow: the loss isn't logged live ({first_line(error)}); `tav record` makes up for it"
-        print(said, file=sys.stderr, flush=True)
+        warning = f"MLflow: the loss isn't logged live ({first_line(error)}); `tav record` makes up for it"
+        print(warning, file=sys.stderr, flush=True)
 
 
 def _drain(points: "SimpleQueue[Point]") -> Iterator[Point]:

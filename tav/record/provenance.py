@@ -1,4 +1,4 @@
-"""What dvc.lock says was made, and of what: one `Made` for each tuning and each edit.
+"""What dvc.lock says was made, and of what: one `Result` for each tuning and each edit.
 
 Settings come from what the stages wrote beside their results, not from params.yaml as it is now.
 """
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tav.artifacts import MODELS, artifact, model_record, read_json
 from tav.params import UserError, read_quickly
-from tav.record.identity import hash_of, said
+from tav.record.identity import hash_of, without_unsaid
 from tav.settings import FILE, LABELS, OF_EDITS, STAGES
 
 Entries = dict[str, dict[str, Any]]
@@ -38,7 +38,7 @@ class Point(NamedTuple):
     values: dict[str, float]
 
 
-class Made:
+class Result:
     """A tuning (`tune@VIDEO`) or an edit (`evaluate@EDIT`) that was made, with everything upstream of it."""
 
     def __init__(self, name: str, entries: Entries, settings: Settings) -> None:
@@ -57,7 +57,7 @@ class Made:
         models = ("base", "blip2", *OF_AN_EDIT) if self.is_edit else ("base", "blip2")
         data = [self.source_video(), [md5_of(model_record(model)) for model in models]]
         asked = [self.settings["caption"]["asked"], self.is_edit and self.settings["edit"]["asked"]["prompt"]]
-        sections = {name: said(section, name) for name, section in self._sections.items()}
+        sections = {name: without_unsaid(section, name) for name, section in self._sections.items()}
         return hash_of([self.name, data, asked, {name: values for name, values in sections.items() if values}])
 
     @cached_property
@@ -69,28 +69,28 @@ class Made:
     def params(self) -> dict[str, str]:
         """Every parameter that it was made with, resolved, as in {"tune.learning_rate": "3e-05"}."""
         caption = read_json(artifact("caption", self.video, "caption.json"))["caption"]
-        own = {"video": self.video, "video.path": self.source_video()[0], "source_prompt": caption}
+        settings = {"video": self.video, "video.path": self.source_video()[0], "source_prompt": caption}
         if self.is_edit:
             edit = self.settings["edit"]["asked"]
-            own |= {"target_prompt": edit["prompt"]} | {name: edit[name] for name in LABELS if edit.get(name)}
-        return own | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(self._sections)}
+            settings |= {"target_prompt": edit["prompt"]} | {name: edit[name] for name in LABELS if edit.get(name)}
+        return settings | {name: v if isinstance(v, str) else json.dumps(v) for name, v in _flat(self._sections)}
 
     def metrics(self) -> dict[str, float]:
         """Of an edit and (as `source.NAME`) of its source, and what tuning and inversion told, as in `tune.seconds`."""
         facts = {"tune": read_json(artifact("tune", self.video, "tuning.json"))}
-        found = {}
+        values = {}
         if self.is_edit:
             measured = read_json(artifact("evaluate", self.key, "metrics.json"))
-            found = {**measured["edit"], "source": measured["source"]}
+            values = {**measured["edit"], "source": measured["source"]}
             facts["invert"] = read_json(artifact("invert", self.video, "inversion.json"))
-        return {name: float(v) for name, v in _flat(found | facts) if _is_number(v)}
+        return {name: float(v) for name, v in _flat(values | facts) if _is_number(v)}
 
     def seconds(self) -> float:
         """For how long its stages worked on it: an edit's are tuning, inversion and edit, as far as they tell."""
-        told = [value for name, value in self.metrics().items() if name.endswith(".seconds")]
+        seconds = [value for name, value in self.metrics().items() if name.endswith(".seconds")]
         if self.is_edit:
-            told.append(read_json(artifact("edit", self.key, "edit.json")).get("seconds", 0))
-        return sum(told)
+            seconds.append(read_json(artifact("edit", self.key, "edit.json")).get("seconds", 0))
+        return sum(seconds)
 
     def source_video(self) -> tuple[str, str]:
         """Its path, and DVC's hash of it ("unknown" where dvc.lock has not how it was extracted)."""
@@ -124,10 +124,10 @@ class Made:
     @cached_property
     def _sections(self) -> dict[str, dict[str, Any]]:
         """The sections of params.yaml that made it, as the stages wrote them."""
-        found: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, Any]] = {}
         for settings in self.settings.values():
-            found |= settings["sections"]
-        return found | {"compute": {name: found["compute"][name] for name in RECORDED}}
+            sections |= settings["sections"]
+        return sections | {"compute": {name: sections["compute"][name] for name in RECORDED}}
 
 
 def settings_here(name: str) -> Settings:
@@ -165,7 +165,7 @@ def upstream(lock: Entries, name: str, made_by: Producers | None = None) -> Entr
     made_by: of the lock, for who asks for many.
     """
     made_by = producers(lock) if made_by is None else made_by
-    found: Entries = {}
+    before: Entries = {}
     begun: set[str] = set()
 
     def visit(name: str) -> None:
@@ -178,12 +178,12 @@ def upstream(lock: Entries, name: str, made_by: Producers | None = None) -> Entr
                 continue
             if dep["md5"] != md5:
                 raise Stale(f"{name} was made from another {dep['path']}")
-            if producer not in found:
+            if producer not in before:
                 visit(producer)
-        found[name] = {"deps": [], "outs": [], "params": {}, **lock[name]}
+        before[name] = {"deps": [], "outs": [], "params": {}, **lock[name]}
 
     visit(name)
-    return found
+    return before
 
 
 def md5_of(path: Path) -> str:

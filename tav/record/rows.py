@@ -1,6 +1,6 @@
 """The rows in MLflow: `tunings`, and `edits`, where one row is one edit in one configuration. Both are flat.
 
-A row is found again by the hash of what it was made from (`Made.identity`).
+A row is found again by the hash of what it was made from (`Result.identity`).
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tav.metrics.table import as_markdown
-from tav.record.provenance import Made, Point
+from tav.record.provenance import Point, Result
 from tav.record.store import ARTIFACTS, EDITS, TUNINGS, address, alone, client, settle
 
 if TYPE_CHECKING:
@@ -49,28 +49,28 @@ class Rows:
         self.runs = self._identified()
         self.commit = _commit()
 
-    def record(self, made: Made) -> str:
+    def record(self, result: Result) -> str:
         """Make the row say what was made: "new", "updated", "same", or "absent" where the files aren't here."""
-        run = self.runs.get(made.identity)
-        same = run and run.data.tags.get(OUTPUTS) == made.outputs and run.info.status == "FINISHED"
+        run = self.runs.get(result.identity)
+        same = run and run.data.tags.get(OUTPUTS) == result.outputs and run.info.status == "FINISHED"
         if run and same and SOURCE in run.data.tags:
             return "same"
-        if not made.is_here():
+        if not result.is_here():
             return "same" if same else "absent"
         fresh = run is None
-        if run and not self._agrees(run, made):
+        if run and not self._agrees(run, result):
             self.client.delete_run(run.info.run_id)
             run = None
-        run = run or self.create(made, made.seconds())
-        self._write(run, made)
+        run = run or self.create(result, result.seconds())
+        self._write(run, result)
         return "new" if fresh else "updated"
 
-    def create(self, made: Made, seconds: float = 0) -> "Run":
+    def create(self, result: Result, seconds: float = 0) -> "Run":
         """A run that says what is made, and of what. seconds: for how long it was made already."""
-        tags = {IDENTITY: made.identity, **self.commit}
-        experiment, start = self.experiments[EDITS if made.is_edit else TUNINGS], _now() - int(1000 * seconds)
-        run = self.client.create_run(experiment, start, tags, made.key)
-        self._log_params(run, made)
+        tags = {IDENTITY: result.identity, **self.commit}
+        experiment, start = self.experiments[EDITS if result.is_edit else TUNINGS], _now() - int(1000 * seconds)
+        run = self.client.create_run(experiment, start, tags, result.key)
+        self._log_params(run, result)
         return run
 
     def log(self, run: "Run", points: Iterable[Point]) -> None:
@@ -81,15 +81,15 @@ class Rows:
         for start in range(0, len(metrics), MOST):
             self.client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST])
 
-    def go_on(self, made: Made) -> "tuple[Run, int]":
+    def go_on(self, result: Result) -> "tuple[Run, int]":
         """The run of a tuning that didn't end well, and its last step; else a new run, in the place of any."""
-        run = self.runs.get(made.identity)
+        run = self.runs.get(result.identity)
         if run and run.info.status != "FINISHED":
             self.client.update_run(run.info.run_id, "RUNNING")
             return run, self._last_step(run)
         if run:
             self.client.delete_run(run.info.run_id)
-        return self.create(made), -1
+        return self.create(result), -1
 
     def finish(self, run: "Run", status: str = "FINISHED", seconds: float | None = None) -> None:
         """seconds: that the work took, where it isn't what the clock says."""
@@ -100,55 +100,55 @@ class Rows:
         """The step up to which the loss is logged; -1 when there is none."""
         return max((m.step for m in self.client.get_metric_history(run.info.run_id, "loss")), default=-1)
 
-    def _write(self, run: "Run", made: Made) -> None:
+    def _write(self, run: "Run", result: Result) -> None:
         last = self._last_step(run)
-        self._log_params(run, made)
-        self.log(run, (p for p in made.curve(run.info.start_time) if p.step > last))
-        self.log(run, [Point(0, _now(), made.metrics())])
-        for file in made.files():
-            self.client.log_artifact(run.info.run_id, str(file), None if made.is_edit else "samples")
-        self._log_source(run, made)
-        self.client.set_tag(run.info.run_id, OUTPUTS, made.outputs)
-        self.finish(run, seconds=made.seconds())
+        self._log_params(run, result)
+        self.log(run, (p for p in result.curve(run.info.start_time) if p.step > last))
+        self.log(run, [Point(0, _now(), result.metrics())])
+        for file in result.files():
+            self.client.log_artifact(run.info.run_id, str(file), None if result.is_edit else "samples")
+        self._log_source(run, result)
+        self.client.set_tag(run.info.run_id, OUTPUTS, result.outputs)
+        self.finish(run, seconds=result.seconds())
 
-    def _log_source(self, run: "Run", made: Made) -> None:
+    def _log_source(self, run: "Run", result: Result) -> None:
         """The command that makes it, and the video that it is made of, with DVC's hash."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        path, md5 = made.source_video()
+        path, md5 = result.source_video()
         where = json.dumps({"path": path, "md5": md5})
         video = Dataset(name=path, digest=md5, source_type="dvc", source=where)
         self.client.log_inputs(
             run.info.run_id, [DatasetInput(video, [InputTag("mlflow.data.context", "source video")])]
         )
         self.client.set_tag(run.info.run_id, "mlflow.source.type", "LOCAL")
-        self.client.set_tag(run.info.run_id, SOURCE, f"dvc repro {made.name}")
+        self.client.set_tag(run.info.run_id, SOURCE, f"dvc repro {result.name}")
 
-    def _log_params(self, run: "Run", made: Made) -> None:
+    def _log_params(self, run: "Run", result: Result) -> None:
         from mlflow.entities import Param
 
-        self.client.log_batch(run.info.run_id, params=[Param(name, value) for name, value in made.params().items()])
+        self.client.log_batch(run.info.run_id, params=[Param(name, value) for name, value in result.params().items()])
 
-    def _agrees(self, run: "Run", made: Made) -> bool:
+    def _agrees(self, run: "Run", result: Result) -> bool:
         """Whether the run can be added to: no parameter and no point of a curve can be taken back in MLflow."""
-        made_loss = {p.step: p.values["loss"] for p in made.curve()}
+        made_loss = {p.step: p.values["loss"] for p in result.curve()}
         logged = self.client.get_metric_history(run.info.run_id, "loss")
         same_loss = all(math.isclose(m.value, made_loss.get(m.step, math.nan), rel_tol=1e-3) for m in logged)
-        return same_loss and run.data.params.items() <= made.params().items()
+        return same_loss and run.data.params.items() <= result.params().items()
 
     def _experiment(self, name: str) -> str:
         """Its id. Made where there is none, and one that opens on training runs."""
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             place = None if address().startswith("http") else ARTIFACTS.absolute().as_uri()
             return str(self.client.create_experiment(name, place, {NOTE: NOTES[name], KIND: OF_TRAINING}))
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        if _is_guessed(found):
-            self.client.set_experiment_tag(found.experiment_id, KIND, OF_TRAINING)
-        if _is_outdated(found.tags.get(NOTE, ""), NOTES[name]):
-            self.client.set_experiment_tag(found.experiment_id, NOTE, NOTES[name])
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        if _is_guessed(experiment):
+            self.client.set_experiment_tag(experiment.experiment_id, KIND, OF_TRAINING)
+        if _is_outdated(experiment.tags.get(NOTE, ""), NOTES[name]):
+            self.client.set_experiment_tag(experiment.experiment_id, NOTE, NOTES[name])
+        return str(experiment.experiment_id)
 
     def _identified(self) -> "dict[str, Run]":
         """All rows by identity."""

@@ -28,11 +28,11 @@ def mark(params: Params) -> str:
     times = [(file.name, *_time(file)) for file in (*code, DATABASE, *settings)]
     lock = hashlib.sha256(Path("dvc.lock").read_bytes()).hexdigest()
     where = str(ARTIFACTS.absolute())
-    told = [lock, where, version("tav"), version("mlflow"), sorted(params.videos), sorted(params.edits), times]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    parts = [lock, where, version("tav"), version("mlflow"), sorted(params.videos), sorted(params.edits), times]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def told_before(params: Params) -> list[int] | None:
+def counts_before(params: Params) -> list[int] | None:
     """What `tell` was given, where all is as it was then."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(KEPT.read_text(encoding="utf-8"))

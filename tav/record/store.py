@@ -41,12 +41,12 @@ SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
 
 def address() -> str:
     """The store: MLFLOW_TRACKING_URI, else mlflow.db in the current folder, as an absolute address."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _own()
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_address()
 
 
 def is_own() -> bool:
     """Whether the store lies in the current folder, as a part of the project."""
-    return address() == _own()
+    return address() == _own_address()
 
 
 def client() -> "MlflowClient":
@@ -70,8 +70,8 @@ def quieten() -> None:
 def safe(text: str) -> str:
     """`text` without the user and the passwords that the store's address has, and that mlflow takes."""
     secrets = [os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("PASSWORD", "TOKEN")]
-    if found := USER.match(address()):
-        user = found[1] or found[2]
+    if match := USER.match(address()):
+        user = match[1] or match[2]
         text = text.replace(f"{user}@", "")
         secrets.append(user.partition(":")[2])
     query = address().partition("?")[2]
@@ -140,15 +140,15 @@ def first_line(error: BaseException) -> str:
     return textwrap.shorten(safe(line), 240, placeholder=" ...")
 
 
-def _own() -> str:
+def _own_address() -> str:
     return f"sqlite:///{DATABASE.absolute()}"
 
 
 def _advice(error: Exception) -> str:
     """What is wrong with the store, and what to do."""
     text = str(error)
-    if found := re.search(r"out-of-date database schema \(found version (\w*)", text):
-        return _of_another_version(found[1])
+    if match := re.search(r"out-of-date database schema \(found version (\w*)", text):
+        return _of_another_version(match[1])
     if isinstance(error, ImportError):
         return f"its driver is not installed ({first_line(error)}): install it into this environment with pip"
     if "database is locked" in text:
@@ -160,11 +160,11 @@ def _advice(error: Exception) -> str:
     return f"{first_line(error)}; {what}"
 
 
-def _of_another_version(found: str) -> str:
-    """Of a store whose tables mlflow made in version `found`."""
+def _of_another_version(revision: str) -> str:
+    """Of a store whose tables mlflow made in version `revision`."""
     import mlflow.store.db_migrations as migrations
 
-    if not any(Path(*migrations.__path__, "versions").glob(f"{found}_*.py")):
+    if not any(Path(*migrations.__path__, "versions").glob(f"{revision}_*.py")):
         return f"a newer MLflow made it than the {_version()} that is installed: use the newer one"
     name = f"sqlite:///{DATABASE}" if is_own() else '"$MLFLOW_TRACKING_URI"'
     return f"an older MLflow made it: make a copy of it, then run `mlflow db upgrade {name}` and `tav record`"

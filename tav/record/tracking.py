@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tav.params import Params, UserError
-from tav.record.provenance import Entries, Made, Producers, Stale, producers, read_lock, settings_here, upstream
+from tav.record.provenance import Entries, Producers, Result, Stale, producers, read_lock, settings_here, upstream
 from tav.record.rows import Rows, open_rows
-from tav.record.seen import tell, told_before
+from tav.record.seen import counts_before, tell
 from tav.record.store import usable
 
 LONG = 20
@@ -26,13 +26,15 @@ class Recorded(NamedTuple):
     gone: int = 0
 
     def __str__(self) -> str:
-        def said(count: int, what: str) -> list[str]:
+        def counted(count: int, what: str) -> list[str]:
             return [f"{count} {what}"] * bool(count)
 
-        changes = ", ".join(said(self.new, "new") + said(self.updated, "updated"))
-        notes = said(self.stale, "left out: made from what has changed since (run `dvc repro`)")
-        notes += said(self.absent, "left out: the files aren't those of dvc.lock (run `dvc checkout` or `dvc repro`)")
-        notes += said(self.gone, "left out: params.yaml has them no more")
+        changes = ", ".join(counted(self.new, "new") + counted(self.updated, "updated"))
+        notes = counted(self.stale, "left out: made from what has changed since (run `dvc repro`)")
+        notes += counted(
+            self.absent, "left out: the files aren't those of dvc.lock (run `dvc checkout` or `dvc repro`)"
+        )
+        notes += counted(self.gone, "left out: params.yaml has them no more")
         line = f"MLflow: {self.edits} edits, {self.tunings} tunings" + f" ({changes})" * bool(changes)
         return "; ".join([line, *notes])
 
@@ -42,7 +44,7 @@ def record(params: Params) -> Recorded:
 
     Only what is whole is recorded: everything upstream as it was, and the files as dvc.lock names them.
     """
-    before = told_before(params)
+    before = counts_before(params)
     if before is not None:
         return Recorded(*before)
     lock = read_lock()
@@ -70,13 +72,13 @@ def record(params: Params) -> Recorded:
 def _record(rows: Rows, lock: Entries, made_by: Producers, name: str) -> str:
     """As `Rows.record`, or "stale"."""
     try:
-        made = Made(name, upstream(lock, name, made_by), settings_here(name))
-        made.identity  # noqa: B018 - reads what it is made of
+        result = Result(name, upstream(lock, name, made_by), settings_here(name))
+        result.identity  # noqa: B018 - reads what it is made of
     except Stale:
         return "stale"
     except (UserError, KeyError, FileNotFoundError):  # or made by a tav that wrote no settings
         return "absent"
-    return rows.record(made)
+    return rows.record(result)
 
 
 def _with_bar(names: list[str]) -> Iterable[str]:

@@ -19,8 +19,8 @@ def put_aside(params: Params) -> list[str]:
     Only what was put aside under that name before is deleted. Returns what it was, as in `edit/man-skiing--panda`.
     """
     asked = dict.fromkeys(OF_VIDEOS, params.videos.keys()) | dict.fromkeys(OF_EDITS, params.edits.keys())
-    made = [path for stage in asked for path in sorted(ROOT.joinpath(stage).glob("[!.]*"))]
-    gone = [path for path in made if path.name not in asked[path.parent.name]]
+    folders = [path for stage in asked for path in sorted(ROOT.joinpath(stage).glob("[!.]*"))]
+    gone = [path for path in folders if path.name not in asked[path.parent.name]]
     for path in gone:
         target = ASIDE / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -21,19 +21,19 @@ def bar(name: str) -> "Iterator[OnProgress]":
     from rich.progress import Progress as Bar
 
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    said, first = time.monotonic(), None
+    last_line, first = time.monotonic(), None
     with Bar(*columns, TextColumn("{task.fields[values]}"), disable=not sys.stderr.isatty()) as shown:
         task = shown.add_task(name, total=None, values="")
 
         def draw(progress: "Progress") -> None:
-            nonlocal said, first
+            nonlocal last_line, first
             values = "  ".join(f"{k} {v:.4g}" for k, v in progress.values.items())
             shown.update(task, completed=progress.done, total=progress.total, values=values)
             now = time.monotonic()
             first = first or (now, progress.done)  # loading the model is no part of the pace
-            if shown.disable and now - said >= LINE_EVERY and progress.done > first[1]:
+            if shown.disable and now - last_line >= LINE_EVERY and progress.done > first[1]:
                 left = (now - first[0]) / (progress.done - first[1]) * (progress.total - progress.done)
                 print(f"{name} {progress.done}/{progress.total}, {left:.0f} s left  {values}".rstrip(), flush=True)
-                said = now
+                last_line = now
 
         yield draw

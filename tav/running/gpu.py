@@ -54,10 +54,10 @@ def card_in_use() -> str | None:
         return None
     ask = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        told = subprocess.run(ask, capture_output=True, text=True, timeout=60)
+        listing = subprocess.run(ask, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    cards = told.stdout.split() if told.returncode == 0 else []
+    cards = listing.stdout.split() if listing.returncode == 0 else []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     seen = cards if visible is None else [_named(name.strip(), cards) for name in visible.split(",") if name.strip()]
     index = int(number or 0)

@@ -37,18 +37,18 @@ def hand_over(words: list[str]) -> int | None:
         end_with_parent()
         _send(worker, {"stage": named, "key": key, "env": dict(os.environ)})
         try:
-            told = _told(worker)
+            answer = _answer_of(worker)
         except _Ended:
-            told = {}
+            answer = {}
         if caught:  # the worker tidies up when it hears nobody any more
             worker.shutdown(socket.SHUT_WR)
             worker.settimeout(GRACE + 2)
             with suppress(OSError, _Ended):
-                _told(worker)
+                _answer_of(worker)
             return 128 + caught[0]
-        if not told:  # killed, with what it did: as if this process had been
+        if not answer:  # killed, with what it did: as if this process had been
             return 128 + signal.SIGKILL
-        return told.get("code")  # none: it works for nobody any more
+        return answer.get("code")  # none: it works for nobody any more
     return 128 + caught[0] if caught else None
 
 
@@ -125,9 +125,9 @@ def _send(worker: socket.socket, request: dict[str, Any]) -> None:
     worker.sendall(data[sent:])
 
 
-def _told(worker: socket.socket) -> dict[str, Any]:
+def _answer_of(worker: socket.socket) -> dict[str, Any]:
     """What the worker answers. Empty where it is gone."""
     with worker.makefile("rb") as answer, suppress(ConnectionError, ValueError):
-        told: dict[str, Any] = json.loads(answer.readline())
-        return told
+        reply: dict[str, Any] = json.loads(answer.readline())
+        return reply
     return {}

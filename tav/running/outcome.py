@@ -50,6 +50,6 @@ def explain(error: BaseException) -> str | None:
 
 def _errno(error: BaseException) -> int | None:
     """The system's number of an error. safetensors has it in its words alone."""
-    if type(error).__name__ == "SafetensorError" and (found := re.search(r"\(os error (\d+)\)", str(error))):
-        return int(found[1])
+    if type(error).__name__ == "SafetensorError" and (match := re.search(r"\(os error (\d+)\)", str(error))):
+        return int(match[1])
     return error.errno if isinstance(error, OSError) else None

@@ -84,8 +84,8 @@ def _serve(front: socket.socket, before: "Before", run: Run, lock: Kept) -> bool
     return True
 
 
-def _answer(front: socket.socket, **told: int) -> None:
-    front.sendall(json.dumps({"resident": os.getpid(), **told}).encode() + b"\n")
+def _answer(front: socket.socket, **parts: int) -> None:
+    front.sendall(json.dumps({"resident": os.getpid(), **parts}).encode() + b"\n")
 
 
 @contextmanager

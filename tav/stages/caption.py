@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tav.artifacts import artifact, read_frames, write_json
-from tav.params import Caption, Model, Params, UserError, told
+from tav.params import Caption, Model, Params, UserError, user_errors
 from tav.stages import OnProgress, Progress
 
 BLIP2 = "Blip2ForConditionalGeneration"
@@ -24,7 +24,7 @@ def write_caption(frame: np.ndarray, caption: Caption) -> str:
 
     disable_progress_bar()
     # Its makers run it in half precision, which a CPU can't do at a bearable speed.
-    with told():
+    with user_errors():
         device = best_device()
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
     where = {"revision": caption.model.revision, "local_files_only": caption.model.hub_id is None}
@@ -54,9 +54,9 @@ def check_model(model: Model) -> None:
         raise UserError(f"no BLIP-2 at {model.name}: {' '.join(str(error).split())}; {advice}") from None
     if not config:
         raise UserError(f"no BLIP-2 at {model.name}: it has no config.json; {advice}")
-    found = (config.get("architectures") or ["of no known class"])[0]
-    if found != BLIP2:
-        raise UserError(f"{model.name} is {found}, where a {BLIP2} is needed; {advice}")
+    architecture = (config.get("architectures") or ["of no known class"])[0]
+    if architecture != BLIP2:
+        raise UserError(f"{model.name} is {architecture}, where a {BLIP2} is needed; {advice}")
 
 
 def run(params: Params, key: str, on_progress: OnProgress) -> None:

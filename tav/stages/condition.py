@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tav.artifacts import artifact, atomic, read_frames, write_frames, write_json
-from tav.params import Condition, Params, told
+from tav.params import Condition, Params, user_errors
 from tav.stages import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _detected(kind: str, frames: "np.ndarray", settings: Condition) -> "np.ndarr
     disable_progress_bar()
     model = settings.depth if kind == "depth" else settings.pose
     assert model is not None  # params.yaml was checked
-    with told():
+    with user_errors():
         device = best_device()
         if kind == "depth":
             return depth(frames, model.place, revision=model.revision, device=device)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors, write_frames, write_json
 from tav.model.size import Size
-from tav.params import ON_TUNED, Params, settings_text, told
+from tav.params import ON_TUNED, Params, settings_text, user_errors
 from tav.stages import OnProgress, Progress
 from tav.stages.following import first_frame_of, maps_of, reference_of
 from tav.stages.where import caption_of, has_source_beside, looks_inside, mask_of
@@ -71,7 +71,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             on_step=lambda done, total: on_progress(Progress(done, total)),
         )
 
-    with told():
+    with user_errors():
         latents = with_less_memory(params, work, savings, sample)
     frames = decode(pipe.vae, latents)
     if mask is not None:
@@ -111,7 +111,7 @@ def run_baseline(params: Params, key: str, on_progress: OnProgress) -> None:
 
 def _facts(params: Params, key: str, pipe: Any, began: float) -> dict[str, Any]:
     """What edit.json says: the settings, the seconds since `began`, the device."""
-    from tav.from_params.base import precision_of, told_cut
+    from tav.from_params.base import precision_of, warn_of_cut
 
     asked, device = params.video_edit(key), pipe.device.type
     facts = {
@@ -121,7 +121,7 @@ def _facts(params: Params, key: str, pipe: Any, began: float) -> dict[str, Any]:
         "device": device,
         "precision": precision_of(params.compute, device),
     }
-    if cut := told_cut(f"edit@{key}", pipe, asked.prompt):
+    if cut := warn_of_cut(f"edit@{key}", pipe, asked.prompt):
         facts["cut"] = cut
     return facts
 

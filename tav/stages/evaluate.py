@@ -21,10 +21,10 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     measures, memo = asked_of(subject), Memo(key)
     metrics: Metrics = {"edit": {}, "source": {}}
     for done, measure in enumerate(measures, 1):
-        found = memo.recall(measure, subject) or measure.of(subject)
-        check_finite(found)
-        memo.keep(measure, subject, found)
-        for who, values in found.items():
+        measured = memo.recall(measure, subject) or measure.of(subject)
+        check_finite(measured)
+        memo.keep(measure, subject, measured)
+        for who, values in measured.items():
             metrics[who] |= values
         on_progress(Progress(done, len(measures), metrics["edit"]))
     write_json(artifact("evaluate", key, "metrics.json"), metrics)

@@ -25,8 +25,8 @@ def maps_of(settings: Edit, video: str, source: dict[str, Any]) -> "dict[str, np
         if control.frames is not None:
             maps[f"condition {place}: {control.frames}"] = read_alongside(Path(control.frames), source)
         else:
-            made = artifact("condition", video, f"maps/{control.kind}")
-            maps[f"condition {place}: {control.kind}"] = read_frames(made)
+            folder = artifact("condition", video, f"maps/{control.kind}")
+            maps[f"condition {place}: {control.kind}"] = read_frames(folder)
     return maps
 
 

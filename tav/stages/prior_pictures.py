@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tav.artifacts import read_frames, write_frames
 from tav.from_params.loaded_base import identity_of
 from tav.model.size import Size
-from tav.params import Params, UserError, told
+from tav.params import Params, UserError, user_errors
 from tav.params.sections import PriorPictures as Asked
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _drawn(params: Params, key: str, asked: Asked, pipe: Any, size: Size) -> "np
     print(f"tune@{key}: the base draws {asked.number} pictures of {asked.prompt!r}", flush=True)
     prompts, negative = encode_prompts(pipe, [asked.prompt, ""], size)
     shape = pipe.unet.config.in_channels, *(side // pipe.vae_scale_factor for side in size)
-    with told():
+    with user_errors():
         drawn = draw_pictures(
             pipe,
             prompts,

@@ -44,10 +44,10 @@ def changes(caption: str, prompt: str) -> list[Word]:
     return words
 
 
-def settings_of(section: Section, own: set[str] | None = None) -> list[Setting]:
-    """A section's settings as params.yaml names them, those named in `own` marked."""
+def settings_of(section: Section, marked: set[str] | None = None) -> list[Setting]:
+    """A section's settings as params.yaml names them, and which of them are `marked`."""
     plain = section.model_dump(mode="json", by_alias=True)
-    return [Setting(name, _text(value), name in (own or ())) for name, value in plain.items()]
+    return [Setting(name, _text(value), name in (marked or ())) for name, value in plain.items()]
 
 
 def best(values: list[float | None], better: str = "higher") -> list[bool]:
@@ -105,38 +105,38 @@ def loss_curve(file: Path) -> dict[str, Any] | None:
 
 def edit_view(params: Params, key: str, caption: str, folder: Path) -> dict[str, Any]:
     """What the page shows of an edit. Copies its video into `folder`."""
-    asked, made = params.video_edit(key), artifact("edit", key, "video.mp4")
-    if made.exists():
-        shutil.copyfile(made, folder / "edits" / f"{key}.mp4")
+    asked, file = params.video_edit(key), artifact("edit", key, "video.mp4")
+    if file.exists():
+        shutil.copyfile(file, folder / "edits" / f"{key}.mp4")
     return {
         "key": key,
         "prompt": asked.prompt,
         "variant": asked.variant,
         "words": changes(caption, asked.prompt),
-        "cut": (_made("edit", key, "edit.json") or {}).get("cut", ""),
-        "video": f"edits/{key}.mp4" if made.exists() else None,
+        "cut": (_read_if_there("edit", key, "edit.json") or {}).get("cut", ""),
+        "video": f"edits/{key}.mp4" if file.exists() else None,
         "mask": _mask(key, asked.video, folder),
-        "metrics": _made("evaluate", key, "metrics.json"),
-        "settings": settings_of(params.edit_of(key), _own(asked)),
+        "metrics": _read_if_there("evaluate", key, "metrics.json"),
+        "settings": settings_of(params.edit_of(key), _set_here(asked)),
     }
 
 
 def video_view(params: Params, key: str, folder: Path) -> dict[str, Any]:
     """What the page shows of a video and its edits. Writes its picked frames as a video into `folder`."""
     video = params.video(key)
-    said = _made("caption", key, "caption.json") or {"caption": video.caption or "", "by": "given"}
-    own = [e for e, asked in params.edits.items() if params.footage_of(asked.video) == key]
-    edits = [edit_view(params, e, said["caption"], folder) for e in own]
+    caption = _read_if_there("caption", key, "caption.json") or {"caption": video.caption or "", "by": "given"}
+    names = [e for e, asked in params.edits.items() if params.footage_of(asked.video) == key]
+    edits = [edit_view(params, e, caption["caption"], folder) for e in names]
     return {
         "key": key,
-        **said,
+        **caption,
         "source": _source(key, folder / "sources" / f"{key}.mp4"),
         "edits": edits,
         "maps": _maps(key, folder),
         "table": table(edits),
         "loss": loss_curve(artifact("tune", key, "loss.csv")),
-        "tuning": _made("tune", key, "tuning.json"),
-        "inversion": _made("invert", key, "inversion.json"),
+        "tuning": _read_if_there("tune", key, "tuning.json"),
+        "inversion": _read_if_there("invert", key, "inversion.json"),
         "settings": {
             "extract": settings_of(params.extract_of(key), set(video.extract)),
             "tune": settings_of(params.tune_of(key), set(video.tune)),
@@ -171,9 +171,9 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
 def _maps(key: str, folder: Path) -> list[dict[str, str]]:
     """What controls may follow of a video: a video of each kind, as the source is shown."""
-    made = _made("condition", key, "maps/settings.json") or {"kinds": []}
+    settings = _read_if_there("condition", key, "maps/settings.json") or {"kinds": []}
     views = []
-    for kind in made["kinds"]:
+    for kind in settings["kinds"]:
         name = f"maps/{key}--{kind}.mp4"
         _write_shown(folder / name, artifact("condition", key, f"maps/{kind}"), key)
         views.append({"kind": kind, "video": name})
@@ -182,10 +182,10 @@ def _maps(key: str, folder: Path) -> list[dict[str, str]]:
 
 def _mask(key: str, video: str, folder: Path) -> str | None:
     """A video of where an edit was let change something, where it has a mask."""
-    made, name = artifact("edit", key, "frames/mask"), f"maps/{key}--mask.mp4"
-    if not made.exists():
+    frames, name = artifact("edit", key, "frames/mask"), f"maps/{key}--mask.mp4"
+    if not frames.exists():
         return None
-    _write_shown(folder / name, made, video)
+    _write_shown(folder / name, frames, video)
     return name
 
 
@@ -212,13 +212,13 @@ def _source(key: str, file: Path) -> dict[str, Any] | None:
     return {"video": f"sources/{key}.mp4", "fps": source["fps"], **size}
 
 
-def _made(stage: str, key: str, name: str) -> Any:
+def _read_if_there(stage: str, key: str, name: str) -> Any:
     """What a stage wrote, or None where it has not run yet."""
     file = artifact(stage, key, name)
     return read_json(file) if file.exists() else None
 
 
-def _own(section: Section) -> set[str]:
+def _set_here(section: Section) -> set[str]:
     return set(section.model_dump(exclude_none=True, by_alias=True))
 
 

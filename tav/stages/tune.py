@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, write_json
 from tav.model.size import Size
-from tav.params import Params, Tune, told
+from tav.params import Params, Tune, user_errors
 from tav.settings import settings_of
 from tav.stages import OnProgress, Progress
 from tav.stages.prior_pictures import prior_pictures
@@ -46,7 +46,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
 
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import Work, announce
-    from tav.from_params.base import open_base, told_cut, tuning_settings
+    from tav.from_params.base import open_base, tuning_settings, warn_of_cut
     from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
@@ -59,7 +59,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     savings = announce(params, work, pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
-    told_cut(f"tune@{key}", pipe, caption)
+    warn_of_cut(f"tune@{key}", pipe, caption)
     (source,) = encode_prompts(pipe, [caption], size)  # alone: a GPU's last bits depend on the batch
     pictures, shown = prior_pictures(params, key, pipe, size) or (None, None)
 
@@ -75,7 +75,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         return samples, of_model, steps
 
     del pipe
-    with told():
+    with user_errors():
         samples, of_model, steps = with_less_memory(params, work, savings, attempt)
     _write(params, key, samples, origin, of_model, steps)
 
@@ -92,7 +92,7 @@ def _origin(params: Params, key: str, caption: str, num_frames: int) -> Origin:
 
     settings = settings_of(params, "tune", key) | {"num_frames": num_frames}
     header = {"prompt": caption, "settings": json.dumps(settings, ensure_ascii=False)}
-    with told():
+    with user_errors():
         return Origin(identity_of(params.base), header)
 
 

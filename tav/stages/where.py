@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tav.artifacts import artifact, read_header, read_json
 from tav.model.size import Size
-from tav.params import Edit, Mask, Window, told
+from tav.params import Edit, Mask, Window, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def mask_of(
     def shown() -> "Tensor":
         if not settings.words:
             return torch.from_numpy(_drawn(settings, source)).float()
-        with told():
+        with user_errors():
             return _of_words(settings, Size(*frames.shape[1:3]), pipe, inverted, caption, window)
 
     mask = shown() if settings.tracker is None else _followed(settings, source, frames, shown, pipe.device)
@@ -88,7 +88,7 @@ def _followed(
     assert settings.tracker is not None
     picked = [settings.point] if settings.point else [settings.box[:2], settings.box[2:]] if settings.box else []
     sizes = (source["width"], source["height"]), tuple(source["size"])
-    with told():
+    with user_errors():
         start: list[tuple[float, float]] | Tensor = [moved(corner, *sizes, source["fit"]) for corner in picked]
         if not picked:  # of words the network sees where they are, not their outline
             start = box_around(shown()[0]) if settings.words else shown()[0]

@@ -37,13 +37,13 @@ class Field:
 def fields(params: Params) -> list[Field]:
     """Every knob that a video or an edit may set for itself."""
     kinds = params_schema()["$defs"]
-    found = []
+    result = []
     for section in OWNERS:
         values = getattr(params, section).model_dump(mode="json", by_alias=True)
         known = kinds[section.capitalize()]["properties"]
-        own = known if section != "edit" else kinds["VideoEdit"]["properties"]
-        found += [_field(section, name, known[name], values[name]) for name in known if name in own]
-    return found
+        knobs = known if section != "edit" else kinds["VideoEdit"]["properties"]
+        result += [_field(section, name, known[name], values[name]) for name in known if name in knobs]
+    return result
 
 
 def _field(section: str, name: str, schema: dict[str, Any], value: Any) -> Field:
@@ -60,8 +60,8 @@ def _field(section: str, name: str, schema: dict[str, Any], value: Any) -> Field
 def _range(kinds: Sequence[dict[str, Any]]) -> str:
     ends = {"minimum": "from {}", "exclusiveMinimum": "above {}", "maximum": "to {}", "exclusiveMaximum": "below {}"}
     numbers = [{n: end for n, end in kind.items() if n not in ends or end < HUGE} for kind in kinds if _is_number(kind)]
-    said = [text.format(f"{kind[name]:g}") for kind in numbers for name, text in ends.items() if name in kind]
-    return f"({', '.join(dict.fromkeys(said))}) " if said else ""
+    ranges = [text.format(f"{kind[name]:g}") for kind in numbers for name, text in ends.items() if name in kind]
+    return f"({', '.join(dict.fromkeys(ranges))}) " if ranges else ""
 
 
 PATHS = ("path", "source", "folder", "frames", "first_frame", "picture", "image")
@@ -83,15 +83,15 @@ def as_text(value: Any) -> str:
 
 def own_settings(fields: Sequence[Field], given: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """What was typed, as a video's and an edit's own: what is empty is as params.yaml has it. Raises UserError."""
-    own: dict[str, dict[str, Any]] = {section: {} for section in OWNERS}
+    overrides: dict[str, dict[str, Any]] = {section: {} for section in OWNERS}
     for field, text in zip(fields, given, strict=True):
         text = "" if text is None else str(text).strip()
         if text and text != field.now:
             value = _value(field, text)
             if field.name not in FREE_TEXT and _has_path({field.name: value}):
                 raise UserError(f"{field.section}.{field.name}: the page takes no paths: set it in params.yaml")
-            own[field.section][field.name] = value
-    return own
+            overrides[field.section][field.name] = value
+    return overrides
 
 
 def _value(field: Field, text: str) -> Any:

@@ -68,10 +68,10 @@ class Job:
             raise
 
     def _make(self) -> bool:
-        found = dag.read([f"evaluate@{edit}" for edit in self.edits])
-        needs = dag.needs(found)
+        stages = dag.read([f"evaluate@{edit}" for edit in self.edits])
+        needs = dag.needs(stages)
         fresh = ends.tell(ends.UNCHANGED, "").text
-        for stage in found:
+        for stage in stages:
             if not stage.name.endswith(".dvc"):
                 self.stages.append(StageView(stage.name, fresh if needs[stage.name] == "up to date" else ""))
         self.stages.append(StageView("report"))
@@ -96,8 +96,8 @@ class Job:
             views[name].state = ends.tell(int(code), self.line).text if code else "runs"
             return
         self.line = line.strip() or self.line
-        if (found := PROGRESS.match(line)) and (view := views.get(found[1])):
-            view.done, view.total, view.left = int(found[2]), int(found[3]), int(found[4])
+        if (match := PROGRESS.match(line)) and (view := views.get(match[1])):
+            view.done, view.total, view.left = int(match[2]), int(match[3]), int(match[4])
 
 
 def _cores() -> int:

@@ -49,7 +49,7 @@ def page(jobs: Jobs) -> gr.Blocks:
             ask = gr.Button("What will it take?", elem_id="plan", min_width=100)
             run = gr.Button("Run", variant="primary", elem_id="run", min_width=100)
             cancel = gr.Button("Cancel", variant="stop", elem_id="cancel", min_width=100)
-        said = gr.HTML(elem_id="said")
+        message = gr.HTML(elem_id="said")
         gr.Markdown("### 3. What runs")
         running = gr.HTML(job_view(jobs), elem_id="running")
         gr.Markdown("### 4. Results")
@@ -58,7 +58,7 @@ def page(jobs: Jobs) -> gr.Blocks:
         seen, mine = gr.State(""), gr.State(None)
         typed = [boxes[f.section, f.name] for f in known]
         _wire_inputs(known, typed, (video, upload, caption, strip, look, blip))
-        _wire_runs(jobs, known, typed, (video, upload, caption, prompts, ask, run, cancel, said, mine))
+        _wire_runs(jobs, known, typed, (video, upload, caption, prompts, ask, run, cancel, message, mine))
         _wire_results(jobs, blocks, (running, results, video, upload, prompts, again, seen, mine))
     return blocks
 
@@ -74,36 +74,36 @@ def _wire_inputs(known: list[Field], typed: list[Any], parts: tuple[Any, ...]) -
     video, upload, caption, strip, look, blip = parts
 
     def show(name: str | None, file: str | None, *given: Any) -> str:
-        own = own_settings(known, given)["extract"]
-        return frames_view(*doing.taken_frames(doing.source(name, file), _of(name, file, own)))
+        overrides = own_settings(known, given)["extract"]
+        return frames_view(*doing.taken_frames(doing.source(name, file), _of(name, file, overrides)))
 
     def write(name: str | None, file: str | None, *given: Any) -> str:
-        own = own_settings(known, given)["extract"]
-        return doing.written_caption(doing.source(name, file), _of(name, file, own))
+        overrides = own_settings(known, given)["extract"]
+        return doing.written_caption(doing.source(name, file), _of(name, file, overrides))
 
     private = {"api_visibility": "private"}
-    look.click(_told(show), [video, upload, *typed], strip, **private)
-    blip.click(_told(write), [video, upload, *typed], caption, concurrency_id="model", **private)
+    look.click(_as_toasts(show), [video, upload, *typed], strip, **private)
+    blip.click(_as_toasts(write), [video, upload, *typed], caption, concurrency_id="model", **private)
     video.change(lambda name: load().videos[name].caption or "" if name else "", [video], caption, **private)
     video.input(lambda: None, None, upload, **private)
     upload.upload(lambda: (None, ""), None, [video, caption], **private)
 
 
-def _of(video: str | None, upload: str | None, own: dict[str, Any]) -> dict[str, Any]:
+def _of(video: str | None, upload: str | None, overrides: dict[str, Any]) -> dict[str, Any]:
     """A video that is here has settings of its own already."""
-    return own if upload or not video else load().videos[video].extract | own
+    return overrides if upload or not video else load().videos[video].extract | overrides
 
 
 def _wire_runs(jobs: Jobs, known: list[Field], typed: list[Any], parts: tuple[Any, ...]) -> None:
-    video, upload, caption, prompts, ask, run, cancel, said, mine = parts
+    video, upload, caption, prompts, ask, run, cancel, message, mine = parts
 
     def plan(name: str | None, file: str | None, text: str, *given: Any) -> str:
         table = doing.plan(None if file else name, file, doing.prompts_of(text), own_settings(known, given))
         return f"<pre class='plan'>{_plain(table)}</pre>"
 
     def start(name: str | None, file: str | None, words: str, text: str, *given: Any) -> tuple[Any, ...]:
-        own = own_settings(known, given)
-        key, edits = doing.add(name, file, words, doing.prompts_of(text), own)
+        overrides = own_settings(known, given)
+        key, edits = doing.add(name, file, words, doing.prompts_of(text), overrides)
         number = jobs.add(Job(key, tuple(edits)))
         added = ", ".join(map(_plain, edits))
         return f"<p>In params.yaml: <b>{added}</b></p>", gr.Dropdown(list(load().videos), value=key), None, number
@@ -115,10 +115,17 @@ def _wire_runs(jobs: Jobs, known: list[Field], typed: list[Any], parts: tuple[An
         return f"<p>Stopping {_plain(', '.join(job.edits))}. The same edit goes on from there when it is run again.</p>"
 
     private = {"api_visibility": "private"}
-    ask.click(_told(plan), [video, upload, prompts, *typed], said, concurrency_id="model", **private)
+    ask.click(_as_toasts(plan), [video, upload, prompts, *typed], message, concurrency_id="model", **private)
     inputs = [video, upload, caption, prompts, *typed]
-    run.click(_told(start), inputs, [said, video, upload, mine], concurrency_id="add", concurrency_limit=1, **private)
-    cancel.click(stop, [mine], said, queue=False, **private)
+    run.click(
+        _as_toasts(start),
+        inputs,
+        [message, video, upload, mine],
+        concurrency_id="add",
+        concurrency_limit=1,
+        **private,
+    )
+    cancel.click(stop, [mine], message, queue=False, **private)
 
 
 def _wire_results(jobs: Jobs, blocks: gr.Blocks, parts: tuple[Any, ...]) -> None:
@@ -146,16 +153,16 @@ def _wire_results(jobs: Jobs, blocks: gr.Blocks, parts: tuple[Any, ...]) -> None
     again.click(more, None, [video, upload, prompts], **quiet).then(None, None, None, js=TO_PROMPTS)
 
 
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, whose UserError is shown on the page."""
+def _as_toasts(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, whose UserError the page shows."""
 
-    def told(*given: Any) -> Any:
+    def called(*given: Any) -> Any:
         try:
             return function(*given)
         except UserError as error:
             raise gr.Error(_plain(one_line(str(error))), print_exception=False, duration=None) from None
 
-    return told
+    return called
 
 
 def _plain(text: str) -> str:

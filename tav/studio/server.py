@@ -59,16 +59,16 @@ def app(host: str = "127.0.0.1", port: int = 7860, largest: str = LARGEST) -> An
 
 def _bytes(size: str) -> int:
     """Of "500mb". Raises UserError."""
-    found = re.fullmatch(r"([1-9]\d{0,5})\s*(kb|mb|gb)", size.strip().lower())
-    if not found:
+    match = re.fullmatch(r"([1-9]\d{0,5})\s*(kb|mb|gb)", size.strip().lower())
+    if not match:
         raise UserError(f"--max-upload {size!r}: expected a number and kb, mb or gb, as in 500mb")
-    return int(found[1]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[found[2]]
+    return int(match[1]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[match[2]]
 
 
 def serve(host: str, port: int, largest: str = LARGEST) -> None:
     """Serve it until Ctrl-C. Raises UserError."""
     import uvicorn
 
-    made = app(host, port, largest)
+    web_app = app(host, port, largest)
     print(f"the page: http://{host}:{port}. Ctrl-C ends it, and what it runs", flush=True)
-    uvicorn.run(made, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)
+    uvicorn.run(web_app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3)

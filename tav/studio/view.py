@@ -30,11 +30,11 @@ STATES = {
 }
 
 
-def frames_view(frames: "np.ndarray", said: str) -> str:
+def frames_view(frames: "np.ndarray", summary: str) -> str:
     """A strip of some of the frames, uint8 (f h w 3), and a line."""
     every = max(1, -(-len(frames) // SHOWN))
     pictures = "".join(f'<img src="{_data_url(frame)}" alt="" height="{HEIGHT}">' for frame in frames[::every])
-    return f'<div class="strip">{pictures}</div><p class="note">{escape(said)}</p>'
+    return f'<div class="strip">{pictures}</div><p class="note">{escape(summary)}</p>'
 
 
 def _data_url(frame: "np.ndarray") -> str:
@@ -52,10 +52,10 @@ def job_view(jobs: Jobs, mine: int | None = None) -> str:
 
     mine: the number of the job that the one who looks has started.
     """
-    job, own = jobs.current, None if mine is None else jobs.all[mine]
+    job, mine_running = jobs.current, None if mine is None else jobs.all[mine]
     waiting = "".join(
         f"<p class='waits'><b>Waits</b>: {escape(', '.join(each.edits))} <span class='note'>"
-        f"{'yours; ' if each is own else ''}one edit runs at a time, {ahead} before this one</span></p>"
+        f"{'yours; ' if each is mine_running else ''}one edit runs at a time, {ahead} before this one</span></p>"
         for ahead, each in enumerate(jobs.waiting, start=int(job is not None and not job.is_over))
     )
     if job is None:

@@ -49,12 +49,12 @@ def address(text: str) -> Address:
     port = parts.port or PORTS.get(scheme.lower())
     if not parts.hostname or not port:
         raise UserError(f"{scheme}:// needs a host{'' if port else ' and a port'}: as in {scheme}://127.0.0.1:9000")
-    found = Address(text, FORMATS[scheme.lower()], parts.hostname, port, scheme.lower().startswith("rtmp"))
-    if found.is_rtmp and len(parts.path.strip("/").split("/")) < 2:
+    result = Address(text, FORMATS[scheme.lower()], parts.hostname, port, scheme.lower().startswith("rtmp"))
+    if result.is_rtmp and len(parts.path.strip("/").split("/")) < 2:
         raise UserError(f"{text!r} lacks the application or the key: expected rtmp://host/app/key")
     if scheme.lower() == "udp" and not parts.query:
-        return Address(f"{text}?pkt_size=1316", "mpegts", found.host, port)  # seven packets of MPEG-TS fit a datagram
-    return found
+        return Address(f"{text}?pkt_size=1316", "mpegts", result.host, port)  # seven packets of MPEG-TS fit a datagram
+    return result
 
 
 def _parts(text: str) -> SplitResult:

@@ -74,12 +74,12 @@ def _decoder(stream: "VideoStream") -> "VideoCodecContext":
     """The stream's own; for transparent VP8 and VP9 libvpx, for FFmpeg's own decoders lose what is transparent."""
     import av
 
-    own = stream.codec_context
-    told = {key.lower(): value for key, value in stream.metadata.items()}  # FFmpeg writes it large and small
-    if told.get("alpha_mode") != "1" or own.name not in WITH_ALPHA:
-        return own
-    decoder: VideoCodecContext = av.CodecContext.create(WITH_ALPHA[own.name], "r")
-    decoder.extradata = own.extradata
+    settings = stream.codec_context
+    metadata = {key.lower(): value for key, value in stream.metadata.items()}  # FFmpeg writes it large and small
+    if metadata.get("alpha_mode") != "1" or settings.name not in WITH_ALPHA:
+        return settings
+    decoder: VideoCodecContext = av.CodecContext.create(WITH_ALPHA[settings.name], "r")
+    decoder.extradata = settings.extradata
     return decoder
 
 
@@ -93,9 +93,9 @@ def demux(path: Path) -> Packets:
         there = max((p.end for p in packets if p.end == p.end), default=0.0)
         promised = (container.duration or 0) / 1e6
         if not whole or promised - there > max(0.3, 2.5 / nominal):
-            told = f", its header tells of {promised:.2f} s" if promised - there > 0.01 else ""
+            promise = f", its header tells of {promised:.2f} s" if promised - there > 0.01 else ""
             raise UserError(
-                f"{path} is cut short: {there:.2f} s are there{told}. "
+                f"{path} is cut short: {there:.2f} s are there{promise}. "
                 "Copy or download it again, or save what is there as a new video"
             )
         reordered = any(p.is_picture and p.is_reordered for p in packets)

@@ -118,12 +118,12 @@ def _orientation(image: "Image", file: Path) -> int:
     if image.format == "AVIF" and "exif" not in image.info:  # XMP has no say: Pillow makes EXIF of an AVIF's turn
         return 1
     try:
-        found: Any = Image.Image.getexif(image).get(
+        value: Any = Image.Image.getexif(image).get(
             ORIENTATION
         )  # a PNG's own would decode it to look behind the pixels
     except Exception:  # broken metadata breaks anything
         return 1
-    return int(found) if found in range(1, 9) else 1
+    return int(value) if value in range(1, 9) else 1
 
 
 def _tells_behind_pixels(png: Path) -> bool:

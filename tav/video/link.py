@@ -67,7 +67,7 @@ def send(stream: "Stream", to: Address, line: "Connection", began: float | None,
         sender.run(began, until)
         problem = None
     except (av.FFmpegError, OSError) as error:
-        problem = sender.told(error)
+        problem = sender.reason_of(error)
     with suppress(OSError):  # nobody looks on any more
         line.send(Ended(problem))
 
@@ -106,7 +106,7 @@ class _Sender:
             self.tally = Tally(sent + 1, dropped, total, time.monotonic() - due)
         self.line.send(self.tally)
 
-    def told(self, error: OSError) -> str:
+    def reason_of(self, error: OSError) -> str:
         """FFmpeg's error in words: which one it is depends on when it came."""
         import av
 

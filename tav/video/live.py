@@ -76,7 +76,7 @@ class Pusher:
             line.close()
 
     def _watch(self, line: "multiprocessing.connection.Connection", stop: threading.Event) -> str | None:
-        moved = told = time.monotonic()
+        moved = last_report = time.monotonic()
         asked: float | None = None
         while True:
             if line.poll(0.1):
@@ -97,9 +97,9 @@ class Pusher:
                 return None
             if now - moved > STUCK:
                 return f"{self.to.shown} takes nothing any more (for {STUCK:g} s)"
-            if now - told >= TELL_EVERY and self._recent:
+            if now - last_report >= TELL_EVERY and self._recent:
                 self.tell(self.report())
-                told = now
+                last_report = now
 
     def _take(self, message: Began | Tally) -> None:
         if isinstance(message, Began):

@@ -53,9 +53,9 @@ def text_in(path: Path) -> str | None:
     packets = _gif_packets(path) if is_gif else contents(path, b"uuid", LARGEST)
     for packet in packets:
         if is_gif or packet.startswith(UUID):
-            found = re.search(rb"<tav:settings>(.*?)</tav:settings>", packet, re.S)
-            if found:
-                return html.unescape(found[1].decode("utf-8", "replace"))
+            match = re.search(rb"<tav:settings>(.*?)</tav:settings>", packet, re.S)
+            if match:
+                return html.unescape(match[1].decode("utf-8", "replace"))
     return _gif_comment(path) if is_gif else _comment(path)
 
 

@@ -114,8 +114,8 @@ def _pieces(
     at: int | None = None
     for decoded in chain(container.decode(audio), (None,)):
         if decoded:
-            told = round(((decoded.time or 0.0) - start) * resampler.rate)
-            at = told if at is None or abs(told - at) > GAP * resampler.rate else at
+            stamp = round(((decoded.time or 0.0) - start) * resampler.rate)
+            at = stamp if at is None or abs(stamp - at) > GAP * resampler.rate else at
         if at is None or (length is not None and at >= length):
             return
         for frame in resampler.resample(decoded):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tav.commands.footage import look_at, told_left_out
+from tav.commands.footage import lines_on_left_out, look_at
 from tav.params import UserError
 
 SECRET = "a private key"
@@ -42,7 +42,7 @@ def test_a_folder_gives_its_images_and_tells_the_rest(walk: Path, tmp_path: Path
         "'socket' (a socket)",
         "'zero' (a link)",
     }
-    (told,) = told_left_out(footage)
+    (told,) = lines_on_left_out(footage)
     assert told.endswith("and 4 more")
     footage.copy_to(tmp_path / "copy")
     assert sorted(file.name for file in (tmp_path / "copy").iterdir()) == ["0.png", "1.png", "2.png"]

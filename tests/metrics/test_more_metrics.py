@@ -18,7 +18,7 @@ from tav.metrics.formulas import positive_consistency, structure_distance, warpi
 from tav.metrics.measures import MEASURES
 from tav.metrics.table import METRICS
 from tav.params import Model, UserError
-from tav.params.sections import MODEL_OF, More
+from tav.params.evaluating import MODEL_OF, More
 from tav.stages import evaluate
 
 SOURCE, EDIT = moving_square(4, 32, 32, seed=0), moving_square(4, 32, 32, seed=1)[::-1].copy()

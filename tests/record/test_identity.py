@@ -14,13 +14,13 @@ from tav import params
 from tav.artifacts import model_record, write_json
 from tav.params import Params, Section
 from tav.record.identity import UNSAID
-from tav.record.provenance import OF_AN_EDIT, RECORDED, Made
+from tav.record.provenance import OF_AN_EDIT, RECORDED, Result
 from tav.settings import OF_EDITS, STAGES, settings_of
 
 SECTIONS = ("base", "extract", "caption", "tune", "invert", "condition", "edit", "evaluate")
 
 
-def made(name: str, **changed: dict[str, Any]) -> Made:
+def made(name: str, **changed: dict[str, Any]) -> Result:
     """As if it had been made with PARAMS. changed: settings put over its sections."""
     data = YAML(typ="safe", pure=True).load(PARAMS)
     for section, settings in changed.items():
@@ -30,7 +30,7 @@ def made(name: str, **changed: dict[str, Any]) -> Made:
     stages = STAGES if name.startswith("evaluate") else ("extract", "caption", "tune")
     settings = {stage: settings_of(asked, stage, key if stage in OF_EDITS else video) for stage in stages}
     extract = {"deps": [{"path": f"{video}.mp4", "md5": "c" * 32}], "outs": []}
-    return Made(name, {f"extract@{video}": extract}, settings)
+    return Result(name, {f"extract@{video}": extract}, settings)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_another_default_makes_no_other_row() -> None:
     before = made("evaluate@car--panda")
     identity = before.identity
     with default(params.Edit, "seed", 34):
-        assert Made("evaluate@car--panda", before.entries, before.settings).identity == identity
+        assert Result("evaluate@car--panda", before.entries, before.settings).identity == identity
         assert made("evaluate@car--panda").identity != identity  # made with another seed
     assert params.Edit().seed == 33
 
@@ -95,7 +95,7 @@ def test_a_result_from_before_a_knob_came_keeps_its_row() -> None:
     identity = old.identity
     for stage, section, knob in (("edit", "edit", "controls"), ("extract", "extract", "reader")):
         del old.settings[stage]["sections"][section][knob]
-    assert Made(AN_EDIT, old.entries, old.settings).identity == identity
+    assert Result(AN_EDIT, old.entries, old.settings).identity == identity
 
 
 def test_each_value_tells_rows_apart() -> None:

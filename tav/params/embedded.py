@@ -19,7 +19,7 @@ PATHS = {"path", "source", "config", "frames", "first_frame", "picture"}
 """Knobs that name a file or a folder."""
 
 
-class Made(Section):
+class Embedded(Section):
     """What `settings_text` tells. Other sections (base, invert, ...) are kept as they were written."""
 
     tav: str
@@ -39,28 +39,32 @@ class Made(Section):
 def settings_text(params: Params, edit: str, caption: str | None) -> str:
     """JSON of everything that an edit is made with. Folders of this machine are left out of paths."""
     asked = params.video_edit(edit)
-    own = {"extract": params.extract_of(asked.video), "tune": params.tune_of(asked.video), "edit": params.edit_of(edit)}
+    sections = {
+        "extract": params.extract_of(asked.video),
+        "tune": params.tune_of(asked.video),
+        "edit": params.edit_of(edit),
+    }
     data = params.model_dump(mode="json", by_alias=True, exclude=NOT_MADE_WITH)
-    others = {name: value for name, value in data.items() if name not in own}
-    made = {
+    others = {name: value for name, value in data.items() if name not in sections}
+    settings = {
         "tav": version("tav"),
         "path": params.video(asked.video).path,
         "source_prompt": caption,
         "prompt": asked.prompt,
         "kind": asked.kind,
-        **{name: section.model_dump(mode="json", by_alias=True) for name, section in own.items()},
+        **{name: section.model_dump(mode="json", by_alias=True) for name, section in sections.items()},
         "others": others,
     }
-    return json.dumps(_without_folders(made), ensure_ascii=False)
+    return json.dumps(_without_folders(settings), ensure_ascii=False)
 
 
-def parse_settings(text: str) -> Made:
+def parse_settings(text: str) -> Embedded:
     """What `settings_text` wrote, perhaps by another version of tav. Raises UserError."""
     try:
-        return Made.model_validate(json.loads(text))
+        return Embedded.model_validate(json.loads(text))
     except ValidationError as error:
         raise UserError(
-            f"its settings don't fit this version of tav: {listed(complaints(error, Made), '; ')}"
+            f"its settings don't fit this version of tav: {listed(complaints(error, Embedded), '; ')}"
         ) from None
     except (ValueError, RecursionError):
         raise UserError("it has no settings of tav in it") from None
