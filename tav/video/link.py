@@ -16,6 +16,7 @@ from tav.video.address import Address
 from tav.video.sound import audio_frames, layout_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     import numpy as np
@@ -97,12 +98,14 @@ class _Sender:
                 self._one(encoders, number - first, number, picture, due)
             encoders.finish()
 
-    def _one(self, encoders: "_Encoders", place: int, number: int, picture: "VideoFrame", due: float) -> None:
+    def _one(
+        self, encoders: "_Encoders", place: int, number: int, picture: "Callable[[], VideoFrame]", due: float
+    ) -> None:
         sent, dropped, total, lag = self.tally
         if time.monotonic() - due > BEHIND:
             self.tally = Tally(sent, dropped + 1, total, lag)
         else:
-            total += encoders.send(place, picture, self.stream.heard(number))
+            total += encoders.send(place, picture(), self.stream.heard(number))
             self.tally = Tally(sent + 1, dropped, total, time.monotonic() - due)
         self.line.send(self.tally)
 

@@ -1,6 +1,6 @@
 """A test pattern: colour bars, a square that goes round in two seconds, and each frame's number in black and white."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -8,20 +8,22 @@ BITS = 16
 BARS = ((235, 235, 235), (235, 235, 16), (16, 235, 235), (16, 235, 16), (235, 16, 235), (235, 16, 16), (16, 16, 235))
 
 
-def pattern_frames(width: int, height: int, fps: int, number: int = 0) -> Iterator[np.ndarray]:
-    """From frame `number` on, without end: uint8 (h w 3), RGB. Width and height at least 64."""
+def pattern_of(width: int, height: int, fps: int) -> Callable[[int], np.ndarray]:
+    """Draws the frame of a number: uint8 (h w 3), RGB. Width and height at least 64."""
     bars = np.array(BARS, np.uint8)[np.arange(width) * len(BARS) // width]
     still = np.broadcast_to(bars, (height, width, 3)).copy()
     still[height * 3 // 4 :] = np.linspace(16, 235, width).astype(np.uint8)[None, :, None]
     side = height // 8
-    while True:
+
+    def draw(number: int) -> np.ndarray:
         frame = still.copy()
         turn = 2 * np.pi * number / (2 * fps)
         top, left = (round(at) for at in (height * (0.35 - 0.2 * np.cos(turn)), width * (0.45 + 0.3 * np.sin(turn))))
         frame[top : top + side, left : left + side] = 128
         _write_number(frame, number)
-        yield frame
-        number += 1
+        return frame
+
+    return draw
 
 
 def _write_number(frame: np.ndarray, number: int) -> None:

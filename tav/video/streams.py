@@ -1,16 +1,17 @@
 """What can be pushed live: a video file, as it is played, and the test pattern. Plain data, for another process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tav.video.opening import open_media
-from tav.video.pattern import pattern_frames
+from tav.video.pattern import pattern_of
 from tav.video.reading import probe
 from tav.video.sound import read_audio
 
@@ -39,19 +40,19 @@ class Stream:
     sound: tuple[np.ndarray, int] | None = None
     """int16 (channels samples), as long as the pictures once through, and its rate in Hz. Goes round with them."""
 
-    def pictures(self, first: int = 0) -> "Iterator[VideoFrame]":
-        """In yuv420p, from frame `first` on. Their own time stamps don't count."""
-        import av
+    def pictures(self, first: int = 0) -> "Iterator[Callable[[], VideoFrame]]":
+        """From frame `first` on; each gives its picture in yuv420p, if it is asked for it, and one that is late is not.
 
+        The pictures' own time stamps don't count.
+        """
         if self.file is None:
-            for frame in pattern_frames(self.width, self.height, round(self.fps), first):
-                yield av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")
-            return
+            draw = pattern_of(self.width, self.height, round(self.fps))
+            yield from (partial(_drawn, draw, number) for number in count(first))
         skipped = first % max(1, self.num_frames) if self.loop else first
-        while True:
+        while self.file:
             with open_media(self.file) as container:
                 for picture in islice(container.decode(video=0), skipped, None):
-                    yield picture.reformat(self.width, self.height, "yuv420p")
+                    yield partial(picture.reformat, self.width, self.height, "yuv420p")
             if not self.loop:
                 return
             skipped = 0
@@ -63,6 +64,12 @@ class Stream:
         samples, rate = self.sound
         start, stop = (round(n * rate / self.fps) for n in (number, number + 1))
         return samples.take(range(start, stop), axis=1, mode="wrap")
+
+
+def _drawn(draw: Callable[[int], np.ndarray], number: int) -> "VideoFrame":
+    import av
+
+    return av.VideoFrame.from_ndarray(draw(number), format="rgb24").reformat(format="yuv420p")
 
 
 def file_stream(path: Path, *, loop: bool) -> Stream:

@@ -1,6 +1,7 @@
 """A live stream, pushed to a real RTMP server and read back."""
 
 import io
+import multiprocessing
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ from make_video import make_video, moving_frames, nearest
 from nginx_rtmp import MISSING, Nginx, free_port
 
 from tav.params import UserError
-from tav.video import live
+from tav.video import link, live
 from tav.video.address import address
 from tav.video.live import Pusher
 from tav.video.pattern import read_number
@@ -276,6 +277,25 @@ def test_what_takes_nothing_for_a_while_is_caught_up_with(fifo: Path) -> None:
     assert all((b - a) * 20 == pytest.approx(n - m, abs=0.01) for (a, m), (b, n) in pairwise(seen))
     assert max(n - m for (_, m), (_, n) in pairwise(seen)) == sending.dropped + 1  # one gap, and the end is in time
     assert seen[-1][1] == 99
+
+
+def test_a_frame_that_is_left_out_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a machine that is too slow for the pace would never catch up, and send nothing."""
+    drawn: list[int] = []
+
+    class Told(Stream):
+        def pictures(self, first: int = 0) -> Iterator[Callable[[], av.VideoFrame]]:
+            for number, picture in enumerate(super().pictures(first), first):
+                yield lambda number=number, picture=picture: drawn.append(number) or picture()  # type: ignore[misc]
+
+    line, _ = multiprocessing.Pipe()
+    for behind, seen in ((10.0, [0, 1, 2, 3, 4]), (-10.0, [])):
+        monkeypatch.setattr(link, "BEHIND", behind)
+        sender = link._Sender(Told(128, 96, Fraction(20), 200_000), address(str(tmp_path / "out.flv")), line)
+        drawn.clear()
+        sender.run(None, 5)
+        assert drawn == seen
+        assert (sender.tally.sent, sender.tally.dropped) == (len(seen), 5 - len(seen))
 
 
 def test_what_takes_nothing_any_more_is_given_up(fifo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
