@@ -15,8 +15,15 @@ AT_HAND = {
     ("edit", "seed"): "Seed",
 }
 """What matters to most, and its label. The rest is folded away."""
-FRAMES = [("extract", name) for name in ("start", "num_frames", "fps", "stride", "size", "fit")]
-"""What decides which frames are taken."""
+FRAMES = {
+    ("extract", "start"): "Start",
+    ("extract", "num_frames"): "How many frames",
+    ("extract", "fps"): "Frames a second",
+    ("extract", "stride"): "Every n-th frame",
+    ("extract", "size"): "Size",
+    ("extract", "fit"): "Where the aspect differs",
+}
+"""What decides which frames are taken, and its label. The first three are at hand."""
 OWNERS = {"extract": "Video", "tune": "Video", "edit": "VideoEdit"}
 """Section -> the type that may have such settings of its own."""
 
@@ -52,7 +59,7 @@ def _field(section: str, name: str, schema: dict[str, Any], value: Any) -> Field
     if any(kind.get("type") == "boolean" for kind in kinds):
         choices = ["true", "false"]
     now = as_text(value)
-    label = AT_HAND.get((section, name), name)
+    label = (AT_HAND | FRAMES).get((section, name), name)
     info = f"{schema.get('description', '')} {_range(kinds)}params.yaml: {now}".strip()
     return Field(section, name, label, info, tuple(choices), now)
 

@@ -28,10 +28,11 @@ def page(jobs: Jobs) -> gr.Blocks:
             with gr.Column(min_width=340):
                 gr.Markdown("### 1. A video")
                 video = gr.Dropdown(list(params.videos), value=None, label="One that is here", elem_id="video")
-                upload = gr.File(label="Or a new one", file_types=VIDEO_FILES, elem_id="upload", height=110)
-                boxes = {(f.section, f.name): _box(f, f.label) for f in known if (f.section, f.name) in FRAMES[:3]}
+                upload = gr.File(label="Or a new one", file_types=VIDEO_FILES, elem_id="upload", height=150)
+                first, rest = list(FRAMES)[:3], list(FRAMES)[3:]
+                boxes = {(f.section, f.name): _box(f, f.label) for f in known if (f.section, f.name) in first}
                 with gr.Accordion("Rate, size and fit", open=False):
-                    boxes |= {(f.section, f.name): _box(f, f.label) for f in known if (f.section, f.name) in FRAMES[3:]}
+                    boxes |= {(f.section, f.name): _box(f, f.label) for f in known if (f.section, f.name) in rest}
                 look = gr.Button("Show the frames that are taken", elem_id="look")
                 strip = gr.HTML(elem_id="strip")
             with gr.Column(min_width=340):
