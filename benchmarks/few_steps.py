@@ -2,9 +2,9 @@
 
     python benchmarks/few_steps.py [--videos 3] [--json FILE]
 
-The seeded videos, edits and judge of edit_quality.py, with params.yaml's settings, each tuned once and inverted in 20
-steps: plainly for strength 0.5, refined twice for strength 1 (docs/inversion.md). There is no distilled LoRA for Emoji
-World: lcm and tcd are on the plain network.
+The seeded videos, edits and judge of edit_quality.py, with params.yaml's settings, each tuned once and inverted by DDIM
+in 20 steps: plainly for strength 0.5, refined twice for strength 1 (docs/inversion.md). There is no distilled LoRA for
+Emoji World: lcm and tcd are on the plain network.
 """
 
 from typing import Any
@@ -36,7 +36,9 @@ def of_video(
     texts = [caption(asked[kind]) for kind in KINDS]
     source, negative, *targets = encode_prompts(pipe, [caption(scenes[0]), settings.edit.negative_prompt, *texts])
     inverted = {
-        refine: invert_video(pipe, settings.invert.model_copy(update={"refine": refine}), moments.mean, source)
+        refine: invert_video(
+            pipe, settings.invert.model_copy(update={"method": "ddim", "refine": refine}), moments.mean, source
+        )
         for refine in {refine for refine, _ in EDITS.values()}
     }
     rows = {}

@@ -23,9 +23,9 @@ from tav.model.latents import decode
 from tav.model.prompts import encode_prompts
 
 INVERSIONS: dict[str, dict[str, Any]] = {
-    "ddim": {},
-    "ddim, refine 1": {"refine": 1},
-    "ddim, refine 2": {"refine": 2},
+    "ddim": {"method": "ddim"},
+    "ddim, refine 1": {"method": "ddim", "refine": 1},
+    "ddim, refine 2": {"method": "ddim", "refine": 2},
     "edit_friendly": {"method": "edit_friendly"},
 }
 STRENGTHS = (0.5, 1.0)

@@ -204,7 +204,8 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="a folder for contact sheets")
     asked = parser.parse_args()
     data = parameters.read_yaml(asked.params)
-    data["edit"]["strength"], data["invert"]["refine"] = asked.strength, asked.refine
+    data["edit"]["strength"] = asked.strength
+    data["invert"] |= {"method": "ddim", "refine": asked.refine}
     settings, judge = parameters.check(data), load_judge(JUDGE)
     videos = of_demo(settings, asked.demo) if asked.demo else fresh(settings, asked.videos)
     for results, fits in run(videos, settings, judge, asked.sheets):

@@ -28,7 +28,7 @@ def tiny_params(models: Path) -> dict[str, Any]:
     data["caption"]["model"]["source"] = str(models / "blip2")
     data["extract"] |= {"num_frames": 4, "size": 32, "fps": None, "stride": None}
     data["tune"] |= {"steps": 4, "checkpoint_every": 2, "save_precision": "fp32", "sample_every": None}
-    data["invert"] |= {"num_inference_steps": 2}
+    data["invert"] |= {"num_inference_steps": 2, "method": "ddim"}
     return data
 
 

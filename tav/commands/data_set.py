@@ -16,7 +16,7 @@ from tav.params import Params, Section, UserError, check
 Data = dict[str, Any]
 PAPER_TUNE: Data = {"steps": 500, "learning_rate": 3e-5, "temporal_learning_rate": None, "seed": 33}
 PAPER_EDIT: Data = {"guidance_scale": 12.5, "negative_prompt": "", "seed": 33, "strength": 1.0, "from": "inversion"}
-PAPER_INVERT: Data = {"num_inference_steps": 50, "prompt": ""}
+PAPER_INVERT: Data = {"num_inference_steps": 50, "prompt": "", "method": "ddim", "refine": 0}
 """Paper, section 5.1, and showlab/Tune-A-Video's configs."""
 
 

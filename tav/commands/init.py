@@ -17,7 +17,7 @@ REAL: dict[str, dict[str, Any]] = {  # the paper's settings; README says the sam
     "base": {"source": "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"},
     "extract": {"num_frames": 24, "fps": 8, "stride": None, "size": 512},
     "tune": {"steps": 500, "learning_rate": 3.0e-5, "temporal_learning_rate": None},
-    "invert": {"num_inference_steps": 50, "prompt": ""},
+    "invert": {"num_inference_steps": 50, "prompt": "", "method": "ddim"},
     "edit": {"guidance_scale": 12.5, "strength": 1.0},
 }
 MODELS = {
