@@ -139,7 +139,8 @@ def test_two_rates_are_refused(data: dict[str, Any]) -> None:
     ],
 )
 def test_few_steps_that_do_not_fit_are_refused(data: dict[str, Any], given: dict[str, Any], said: str) -> None:
-    data["edit"]["strength"], data["invert"]["num_inference_steps"] = 0.5, 20
+    data["edit"]["strength"] = 0.5
+    data["invert"] |= {"method": "ddim", "num_inference_steps": 20}
     data["edits"]["cat--dog"] = {"video": "cat", "prompt": "a dog"} | given
     assert said in error_of(data)
 
