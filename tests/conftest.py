@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from chromium import Chromium
@@ -22,6 +23,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # What is started by a shell's `&` ignores SIGINT, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's ignoring, too
+
+# No clock: a machine that does other work is no fault of what is tested.
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 LONGEST = (
     "flows/remote/test_workers.py",
