@@ -12,7 +12,7 @@ import numpy as np
 
 from tav.artifacts import artifact, read_frames, read_json
 from tav.params import Params, load
-from tav.stages.following import maps_of
+from tav.stages.maps import maps_of
 from tav.video import write_contact_sheet
 
 Row = tuple[np.ndarray, str]
@@ -26,7 +26,7 @@ def rows_of(params: Params, video: str, edits: list[str], *, beside: bool) -> It
         settings, mask = params.edit_of(name), artifact("edit", name, "frames/mask")
         if beside:
             source = read_json(artifact("extract", video, "source/info.json"))
-            yield from ((maps, label) for label, maps in maps_of(settings, video, source).items())
+            yield from ((maps, label) for label, maps in maps_of(settings.controls, video, source).items())
         if beside and mask.exists():
             yield read_frames(mask), "mask"
         yield read_frames(artifact("edit", name, "frames")), params.video_edit(name).prompt

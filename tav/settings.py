@@ -28,7 +28,8 @@ def sections_of(params: Params, stage: str, key: str) -> dict[str, Section]:
         case "extract":
             return {"extract": params.extract_of(key)}
         case "tune":
-            return {**how, "tune": params.tune_of(key)}
+            tuning = params.tune_of(key)
+            return {**how, "tune": tuning} | ({"condition": params.condition} if tuning.control else {})
         case "invert":
             return {**how, "invert": params.invert}
         case "edit":

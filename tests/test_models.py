@@ -117,6 +117,11 @@ class TestRecord:
         write(data)
         assert [part["source"] for part in run("controls")][1:] == ["models/clip", "models/jacket.png"]
         before = run("controls")[2]["files"]
+        data["videos"]["cat"]["tune"] = {"control": {"frames": "mine", "model": {"source": "models/sd"}}}
+        write(data)
+        assert [part["source"] for part in run("controls")][2] == "models/sd"
+        data["videos"]["cat"]["tune"] = {}
+        write(data)
         Path("models/jacket.png").write_text("another")
         assert run("controls")[2]["files"] != before
 

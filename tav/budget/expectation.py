@@ -5,7 +5,7 @@ tensors). So whatever changes the step, such as gradient checkpointing or SDXL's
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from tav.budget.meter import Meter, Speed
 from tav.model.alignment import Alignment
 from tav.model.control import Control, Controls
 from tav.model.ddim import Trajectory
-from tav.model.denoiser import DiffusionStep, Network, predict_noise
+from tav.model.denoiser import DiffusionStep, Network
 from tav.model.inflation import inflate
 from tav.model.master_weights import keep_masters
 from tav.model.prompt_to_prompt import PromptToPrompt, WordSettings
@@ -58,7 +58,13 @@ class Expectation:
 
 
 def expect_tuning(
-    pipe: Any, num_frames: int, size: Size, settings: TuneSettings, *, speed: Speed | None = None
+    pipe: Any,
+    num_frames: int,
+    size: Size,
+    settings: TuneSettings,
+    *,
+    networks: Sequence[Any] = (),
+    speed: Speed | None = None,
 ) -> Expectation:
     """One tuning step, and one encoded frame.
 
@@ -67,17 +73,19 @@ def expect_tuning(
         num_frames: of the video.
         size: in pixels.
         settings: precision, checkpointing and optimizer count.
+        networks: ControlNets and T2I-Adapters beside the UNet.
         speed: None leaves the time out.
     """
     unet = _skeleton(pipe.unet)
     tuned = trainable_parameters(unet, settings)
-    beside = bool(settings.prior_weight), bool(settings.pictures_weight)
-    meter = _run(_TuningStep(unet.train(), *beside), (num_frames, *_latents_of(pipe, size)), 1, speed)
+    beside = [_alike(network).to(DTYPES[settings.precision]) for network in networks]
+    step = _TuningStep(unet.train(), beside, size, bool(settings.prior_weight), bool(settings.pictures_weight))
+    meter = _run(step, (num_frames, *_latents_of(pipe, size)), 1, speed)
     encode = _run_vae(pipe, lambda vae, pixels: vae.encode(pixels), (1, 3, *size), speed)
     each = (2 if settings.adam8bit else 8) + (4 if settings.prior_weight else 0)
     state = each * sum(parameter.numel() for parameter in tuned.values())
     activations = max(meter.peak, encode.peak)
-    weights = _weights(pipe, unet, DTYPES[settings.precision]) + state
+    weights = _weights(pipe, unet, DTYPES[settings.precision]) + state + _bytes(beside)
     return Expectation(weights, activations, meter.seconds, encode.seconds)
 
 
@@ -112,42 +120,45 @@ def expect_sampling(
     decode = _run_vae(pipe, lambda vae, latents: vae.decode(latents), (1, *shape[1:]), speed)
     encoder = dtype.itemsize * adapter.encoder_parameters if adapter else 0
     activations = max(meter.peak, decode.peak, encoder)
-    weights = _weights(pipe, unet, dtype) + sum(p.nbytes for network in beside for p in network.parameters())
+    weights = _weights(pipe, unet, dtype) + _bytes(beside)
     return Expectation(weights, activations, halves * meter.seconds, decode.seconds)
 
 
-class _TuningStep(nn.Module):
-    def __init__(self, unet: Any, held: bool = False, picture: bool = False) -> None:
-        """held: to the base's own prediction for frame 0. picture: a single one is learned beside the video."""
-        super().__init__()
-        self.unet, self.held, self.picture = unet, held, picture
-
-    def forward(self, latents: Tensor, prompts: Prompts) -> None:
-        timestep = torch.zeros(1, dtype=torch.long)
-        if self.held:
-            with torch.no_grad():
-                predict_noise(self.unet, latents[:1], timestep, *prompts)
-        shown = [latents, latents[:1]] if self.picture else [latents]
-        losses = [predict_noise(self.unet, each, timestep, *prompts).square().mean() for each in shown]
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-
-
-class _SamplingStep(_TuningStep):
-    def __init__(self, unet: Any, networks: Sequence[Any] = (), size: Size = Size(0, 0)) -> None:  # noqa: B008 - frozen
+class _Step(nn.Module):
+    def __init__(self, unet: Any, networks: Sequence[Any], size: Size) -> None:
         """networks: beside the UNet; size: of their maps in pixels."""
-        super().__init__(unet)
-        self.networks, self.size = nn.ModuleList(networks), size
-
-    @torch.no_grad()
-    def forward(self, latents: Tensor, prompts: Prompts) -> None:
-        step = DiffusionStep(torch.zeros(1, dtype=torch.long), 0, 1)
-        self.network(len(latents) // len(prompts.embeds), latents)(latents, step, prompts)
+        super().__init__()
+        self.unet, self.networks, self.size = unet, nn.ModuleList(networks).requires_grad_(False), size
 
     def network(self, num_frames: int, latents: Tensor) -> Network:
         """The UNet, with what stands beside it."""
         maps = torch.empty(num_frames, 3, *self.size)
         controls, size = [Control(network, maps) for network in self.networks], Size(*latents.shape[-2:])
         return Network(self.unet, [Controls(controls, self.unet, size)] if controls else [])
+
+
+class _TuningStep(_Step):
+    def __init__(self, unet: Any, networks: Sequence[Any], size: Size, held: bool, picture: bool) -> None:
+        """held: to the base's own prediction for frame 0. picture: a single one is learned beside the video."""
+        super().__init__(unet, networks, size)
+        self.held, self.picture = held, picture
+
+    def forward(self, latents: Tensor, prompts: Prompts) -> None:
+        step, network = DiffusionStep(torch.zeros(1, dtype=torch.long), 0, 1), self.network(len(latents), latents)
+        if self.held:
+            with torch.no_grad():
+                network(latents[:1], replace(step, frames=torch.zeros(1, dtype=torch.long)), prompts)
+        losses = [network(latents, step, prompts).square().mean()]
+        if self.picture:
+            losses.append(Network(self.unet)(latents[:1], step, prompts).square().mean())
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+
+
+class _SamplingStep(_Step):
+    @torch.no_grad()
+    def forward(self, latents: Tensor, prompts: Prompts) -> None:
+        step = DiffusionStep(torch.zeros(1, dtype=torch.long), 0, 1)
+        self.network(len(latents) // len(prompts.embeds), latents)(latents, step, prompts)
 
 
 class _WordStep(_SamplingStep):
@@ -177,7 +188,7 @@ def _alike(model: Any) -> Any:
 
 
 def _run(
-    step: _TuningStep, shape: tuple[int, ...], prompts: int, speed: Speed | None, adapter: AdapterShapes | None = None
+    step: _Step, shape: tuple[int, ...], prompts: int, speed: Speed | None, adapter: AdapterShapes | None = None
 ) -> "Meter":
     config, num_frames = step.unet.config, shape[0]
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -218,6 +229,10 @@ def _condition_widths(unet: Any) -> dict[str, int]:
 def _latents_of(pipe: Any, size: Size) -> tuple[int, int, int]:
     factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
     return pipe.unet.config.in_channels, size.height // factor, size.width // factor
+
+
+def _bytes(networks: Sequence[Any]) -> int:
+    return sum(parameter.nbytes for network in networks for parameter in network.parameters())
 
 
 def _weights(pipe: Any, unet: Any, dtype: torch.dtype) -> float:

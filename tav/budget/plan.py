@@ -139,7 +139,7 @@ def expect(
     num_frames = frames_at_once(params, work)
     if work.stage == "tune":
         settings = tuning_settings(params, work.key, on.device, savings.gradient_checkpointing, savings.adam8bit)
-        return expect_tuning(pipe, num_frames, work.size, settings, speed=speed)
+        return expect_tuning(pipe, num_frames, work.size, settings, networks=work.networks, speed=speed)
     return expect_sampling(
         pipe,
         num_frames,

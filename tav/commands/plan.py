@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tav.budget.plan import GB, Work, edit_work, machine, window_of
 from tav.commands.expected import Expected, Taken
 from tav.model.size import Size
-from tav.params import BY_VIDEO_MODEL, Extract, Params
+from tav.params import BY_VIDEO_MODEL, Control, Extract, Params
 
 if TYPE_CHECKING:
     from tav.video import VideoInfo
@@ -25,6 +26,7 @@ def print_plan(params: Params) -> None:
     on = machine()
     expected = Expected(params, on)
     beside = any(edit.controls or edit.reference for edit in map(params.edit_of, params.edits))
+    beside |= any(tune.control for tune in map(params.tune_of, params.videos))
     table = Table(title=f"On {on.device} with {on.memory / GB:.1f} GB, {precision_of(params.compute, on.device)}")
     for name in ("stage", "frames", "size", "memory", "saved by", "time"):
         table.add_column(name, justify="right" if name in {"frames", "memory", "time"} else "left")
@@ -48,12 +50,15 @@ def print_plan(params: Params) -> None:
 def works(params: Params, shapes: Any) -> Iterator[Work]:
     """Of each video and edit of params.yaml, at the size that extract would give it.
 
-    shapes: from `load_shapes`; None will do where no edit has controls or a reference.
+    shapes: from `load_shapes`; None will do where there is no control and no reference.
     """
     from tav.from_params.controls import control_shapes, reference_shapes
     from tav.video import fitted_size, probe
 
-    networks: dict[Any, tuple[Any, ...]] = {}  # edits with the same controls are alike
+    @cache  # what has the same controls is alike
+    def networks_of(controls: tuple[Control, ...]) -> tuple[Any, ...]:
+        return control_shapes(controls, shapes)
+
     edits: dict[str, list[str]] = {key: [] for key in params.videos}
     for name, edit in params.edits.items():
         edits[edit.video].append(name)
@@ -62,14 +67,13 @@ def works(params: Params, shapes: Any) -> Iterator[Work]:
         width, height = fitted_size(info.width, info.height, extract.size)
         size = Size(height, width)
         num_frames = extract.num_frames or _all_frames(extract, info)
-        yield Work("tune", key, num_frames, size)
+        control = params.tune_of(key).control
+        yield Work("tune", key, num_frames, size, networks=networks_of((control,) if control else ()))
         yield Work("invert", key, num_frames, size)
         for name in edits[key]:
             settings = params.edit_of(name)
             if settings.method not in BY_VIDEO_MODEL:  # whose networks it doesn't know
-                if settings.controls not in networks:
-                    networks[settings.controls] = control_shapes(settings, shapes)
-                beside = networks[settings.controls]
+                beside = networks_of(settings.controls)
                 yield edit_work(params, name, num_frames, size, beside, reference_shapes(settings, shapes))
 
 

@@ -76,7 +76,7 @@ def dtype_of(compute: Compute, device: str) -> "torch.dtype":
     return DTYPES[precision_of(compute, device)]
 
 
-NOT_OF_THE_MODEL = {"sample_every", "save_precision", "prior_pictures"}
+NOT_OF_THE_MODEL = {"control", "sample_every", "save_precision", "prior_pictures"}
 """Knobs of `tune` that are the stage's own."""
 
 

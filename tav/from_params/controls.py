@@ -1,24 +1,24 @@
-"""The bridge from an edit's settings to what stands beside the UNet: controls and their maps, a reference picture."""
+"""The bridge from params.yaml to what stands beside the UNet: controls and their maps, a reference picture."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tav.model.size import Size
-from tav.params import Edit, user_errors
+from tav.params import Control, Edit, user_errors
 from tav.params import Reference as Asked
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tav.model.control import Controls
     from tav.model.control import Model as ControlModel
-    from tav.model.denoiser import Attachment
     from tav.model.reference import Reference
     from tav.model.reference_files import AdapterShapes, ReferenceFiles
 
 
-def open_controls(settings: Edit, pipe: Any) -> "tuple[ControlModel, ...]":
-    """The networks of an edit's controls, as the pipeline's UNet runs. Raises UserError."""
-    if not settings.controls:
+def open_controls(asked: Sequence[Control], pipe: Any) -> "tuple[ControlModel, ...]":
+    """The networks of controls, as the pipeline's UNet runs. Raises UserError."""
+    if not asked:
         return ()
     from tav.model.control_files import load_control
 
@@ -33,13 +33,13 @@ def open_controls(settings: Edit, pipe: Any) -> "tuple[ControlModel, ...]":
                 dtype=dtype,
                 device=pipe.device,
             )
-            for control in settings.controls
+            for control in asked
         )
 
 
-def control_shapes(settings: Edit, shapes: Any) -> "tuple[ControlModel, ...]":
+def control_shapes(asked: Sequence[Control], shapes: Any) -> "tuple[ControlModel, ...]":
     """The same without their weights. shapes: from `load_shapes`. Raises UserError."""
-    if not settings.controls:
+    if not asked:
         return ()
     from tav.model.control_files import load_control_shapes
 
@@ -47,32 +47,32 @@ def control_shapes(settings: Edit, shapes: Any) -> "tuple[ControlModel, ...]":
     with user_errors():
         return tuple(
             load_control_shapes(control.model.place, shapes.unet, factor=factor, revision=control.model.revision)
-            for control in settings.controls
+            for control in asked
         )
 
 
-def attachments_of(
-    settings: Edit, networks: "Sequence[ControlModel]", maps: "Sequence[np.ndarray]", pipe: Any
-) -> "list[Attachment]":
-    """What stands beside the UNet in an edit. Raises UserError.
+def controls_of(
+    asked: Sequence[Control], networks: "Sequence[ControlModel]", maps: "Sequence[np.ndarray]", pipe: Any
+) -> "Controls | None":
+    """What stands beside the UNet. None where there is no control. Raises UserError.
 
     Args:
-        settings: of the edit.
-        networks: of its controls, from `open_controls`.
+        asked: the controls.
+        networks: of these, from `open_controls`.
         maps: that each of them follows, uint8 (f h w 3).
         pipe: from `open_base`.
     """
     if not networks:
-        return []
-    from tav.model.control import Control, Controls, pixel_maps
+        return None
+    from tav.model import control
 
     controls = [
-        Control(network, pixel_maps(of_network, pipe.device), asked.scale, asked.start, asked.end)
-        for asked, network, of_network in zip(settings.controls, networks, maps, strict=True)
+        control.Control(network, control.pixel_maps(of_network, pipe.device), one.scale, one.start, one.end)
+        for one, network, of_network in zip(asked, networks, maps, strict=True)
     ]
     latent_size = Size(*(side // pipe.vae_scale_factor for side in maps[0].shape[1:3]))
     with user_errors():
-        return [Controls(controls, pipe.unet, latent_size)]
+        return control.Controls(controls, pipe.unet, latent_size)
 
 
 def open_reference(settings: Edit, picture: "np.ndarray | None", pipe: Any) -> "Reference | None":

@@ -66,6 +66,15 @@ class Controls:
             if isinstance(control.model, T2IAdapter)
         ]
 
+    def marks(self) -> list[Tensor]:
+        """What tells these from others: the maps, how they count, and a few numbers of each weight."""
+        found = []
+        for control in [*self.nets, *(control for control, _ in self.adapters)]:
+            few = [parameter.detach().flatten()[:64].float() for parameter in control.model.parameters()]
+            counts = torch.tensor([control.scale, control.start, control.end], device=few[0].device)
+            found += [control.maps, torch.cat([*few, counts])]
+        return found
+
     def unet_kwargs(self, latents: Tensor, step: DiffusionStep, prompts: Prompts) -> dict[str, Any]:
         """See Attachment. Empty where all are off: then the UNet runs as it does without."""
         return self._of_nets(latents, step, prompts) | self._of_adapters(len(prompts.embeds), step)

@@ -4,14 +4,15 @@ So that a network that is tuned on one video keeps more of what its base knew. N
 tuned weights as they were at first, on a video of one frame, an inflated UNet is the image UNet (inflation.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tav.model.denoiser import predict_noise
+from tav.model.denoiser import Attachment, DiffusionStep, Network
 from tav.model.prompts import Prompts
 
 
@@ -24,10 +25,16 @@ class ImagePrior:
         self.untuned = {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
     @torch.no_grad()
-    def predict(self, noisy: Tensor, timestep: Tensor, prompts: Prompts) -> Tensor:
-        """The image model's prediction for frame 0: 1 c h w. noisy: f c h w."""
+    def predict(
+        self, noisy: Tensor, step: DiffusionStep, prompts: Prompts, attachments: Sequence[Attachment] = ()
+    ) -> Tensor:
+        """The image model's prediction for frame 0: 1 c h w.
+
+        noisy: f c h w. attachments: what stands beside the UNet, and so beside the image model.
+        """
+        frames = torch.zeros(1, dtype=torch.long) if step.frames is None else step.frames[:1]
         with self._as_it_was():
-            return predict_noise(self.unet, noisy[:1], timestep, *prompts)
+            return Network(self.unet, attachments)(noisy[:1], replace(step, frames=frames), prompts)
 
     def loss(self, prediction: Tensor, expected: Tensor) -> Tensor:
         """prediction: of the video, f c h w; expected: from `predict`, with the same noise and time step."""

@@ -6,12 +6,12 @@ the posterior of the latents and the text embeddings are arguments.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from tav.model.checkpoints import Run, fingerprint, resume, save_checkpoint
 from tav.model.checkpoints import Step as Step
-from tav.model.denoiser import predict_noise
+from tav.model.denoiser import Attachment, DiffusionStep, Network
 from tav.model.inflation import is_inflated, set_self_attention, set_temporal_after
 from tav.model.latents import Moments, sample_latents
 from tav.model.master_weights import keep_masters
@@ -30,6 +30,9 @@ from tav.model.prior_pictures import PriorPictures
 from tav.model.prompts import Prompts
 from tav.model.tune_settings import TuneSettings as TuneSettings
 from tav.model.tuned_weights import TEMPORAL, temporal_and_query_groups, tuned_parameters
+
+if TYPE_CHECKING:
+    from tav.model.control import Controls
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 STEPS_TO_MOVE = 5
@@ -47,6 +50,7 @@ def tune(
     settings: TuneSettings,
     *,
     pictures: PriorPictures | None = None,
+    controls: "Controls | None" = None,
     checkpoint_dir: Path | None = None,
     on_weights: OnWeights = lambda mark, done: None,
 ) -> Iterator[Step]:
@@ -64,6 +68,7 @@ def tune(
         prompts: one, the source prompt.
         settings: see TuneSettings.
         pictures: what `settings.pictures_weight` is the weight of.
+        controls: that stand beside the UNet in each step, with maps of all frames. They are not tuned.
         checkpoint_dir: None writes and reads no checkpoints.
         on_weights: called before the first step, where the run goes on, and after each step, saved or not; so what was
             lost to a kill at a step whose checkpoint stands can be made again.
@@ -83,7 +88,9 @@ def tune(
     run = start_run(parameters, settings, device)
     starts_from = [*parameters.values(), *moments, prompts.embeds, *prompts.condition.values(), mark_of(unet)]
     starts_from += pictures.tensors() if pictures else ()
-    mark = fingerprint(settings, [*starts_from, *_base_marks(unet, scheduler)])
+    starts_from += _base_marks(unet, scheduler)
+    starts_from += controls.marks() if controls else ()
+    mark, beside = fingerprint(settings, starts_from), [controls] if controls else []
     seen = min(len(moments.mean), settings.window_frames or len(moments.mean))
     if seen == 1:  # attention to one frame gives its queries and keys no gradient: nothing to check
         run.moved.update(parameters)
@@ -96,9 +103,12 @@ def tune(
     yield from (replace(step, replayed=True) for step in run.history)
     for number in range(len(run.history) + 1, settings.steps + 1):
         began = time.perf_counter()
-        window = window_of(moments, settings, run.generator)
+        frames = window_of(len(moments.mean), settings, run.generator)
+        window = Moments(*(part[frames.start : frames.stop] for part in moments))
         latents, noise, timestep = draw(scheduler, window, run.generator)
-        loss = denoising_loss(unet, scheduler, latents, noise, timestep, prompts, prior)
+        loss = denoising_loss(
+            unet, scheduler, latents, noise, timestep, prompts, prior, beside, torch.arange(frames.start, frames.stop)
+        )
         if pictures:
             drawn = draw(scheduler, pictures.one(run.generator), run.generator)
             loss = loss + settings.pictures_weight * denoising_loss(unet, scheduler, *drawn, pictures.prompts)
@@ -159,14 +169,14 @@ def _adamw_8bit() -> Any:
     return AdamW8bit
 
 
-def window_of(moments: Moments, settings: TuneSettings, generator: torch.Generator) -> Moments:
-    """The frames that a step sees."""
+def window_of(num_frames: int, settings: TuneSettings, generator: torch.Generator) -> range:
+    """The frames that a step sees of a video."""
     length, start = settings.window_frames, 0
-    if length is None or length >= len(moments.mean):
-        return moments
+    if length is None or length >= num_frames:
+        return range(num_frames)
     if settings.windows == "all":
-        start = int(torch.randint(len(moments.mean) - length + 1, (1,), generator=generator))
-    return Moments(moments.mean[start : start + length], moments.std[start : start + length])
+        start = int(torch.randint(num_frames - length + 1, (1,), generator=generator))
+    return range(start, start + length)
 
 
 def draw(scheduler: Any, moments: Moments, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -185,10 +195,12 @@ def denoising_loss(
     timestep: Tensor,
     prompts: Prompts,
     prior: ImagePrior | None = None,
+    attachments: Sequence[Attachment] = (),
+    frames: Tensor | None = None,
 ) -> Tensor:
     """Mean squared error of the predicted noise, or v (paper, equation 3). latents, noise (b f) c h w; timestep b.
 
-    prior: adds its loss. b is 1 then.
+    prior: adds its loss. b is 1 then. attachments: what stands beside the UNet. frames: see DiffusionStep.
     """
     per_frame = timestep.repeat_interleave(len(latents) // len(timestep))
     noisy = scheduler.add_noise(latents, noise, per_frame)
@@ -196,8 +208,10 @@ def denoising_loss(
     if prediction_type not in {"epsilon", "v_prediction"}:
         raise ValueError(f"the model's prediction_type is {prediction_type}; expected epsilon or v_prediction")
     target = noise if prediction_type == "epsilon" else scheduler.get_velocity(latents, noise, per_frame)
-    expected = None if prior is None else prior.predict(noisy, timestep, prompts)
-    prediction = predict_noise(unet, noisy, timestep, *prompts)
+    count = scheduler.config.num_train_timesteps  # where sampling would stand that takes all of them
+    step = DiffusionStep(timestep, count - 1 - int(timestep[0]), count, frames)
+    expected = None if prior is None else prior.predict(noisy, step, prompts, attachments)
+    prediction = Network(unet, attachments)(noisy, step, prompts)
     loss = functional.mse_loss(prediction, target)
     return loss if prior is None or expected is None else loss + prior.loss(prediction, expected)
 

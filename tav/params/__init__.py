@@ -4,10 +4,10 @@ Nothing heavy is imported here.
 """
 
 from tav.complaints import UserError as UserError
+from tav.params.controls import Condition as Condition
+from tav.params.controls import Control as Control
 from tav.params.editing import BY_VIDEO_MODEL as BY_VIDEO_MODEL
 from tav.params.editing import ON_TUNED as ON_TUNED
-from tav.params.editing import Condition as Condition
-from tav.params.editing import Control as Control
 from tav.params.editing import Edit as Edit
 from tav.params.editing import Reference as Reference
 from tav.params.embedded import Embedded as Embedded
@@ -34,8 +34,8 @@ from tav.params.sections import Lora as Lora
 from tav.params.sections import Model as Model
 from tav.params.sections import Reader as Reader
 from tav.params.sections import Section as Section
-from tav.params.sections import Tune as Tune
 from tav.params.sections import Window as Window
 from tav.params.sources import split_source as split_source
+from tav.params.tuning import Tune as Tune
 from tav.params.where import Attention as Attention
 from tav.params.where import Mask as Mask

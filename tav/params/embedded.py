@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 from tav.complaints import UserError, complaints, listed
 from tav.params.editing import Edit
 from tav.params.project import Params
-from tav.params.sections import Extract, Section, Text, Tune
+from tav.params.sections import Extract, Section, Text
+from tav.params.tuning import Tune
 
 NOT_MADE_WITH = {"videos", "edits", "caption", "evaluate"}
 """Of params.yaml: what doesn't make an edit, or is told by itself."""

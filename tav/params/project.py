@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from tav.complaints import UserError, nearest, quoted
-from tav.params.editing import BY_VIDEO_MODEL, Condition, Edit
+from tav.params.controls import Condition
+from tav.params.editing import BY_VIDEO_MODEL, Edit
 from tav.params.evaluating import Evaluate
 from tav.params.keys import Key
 from tav.params.sections import (
@@ -18,9 +19,9 @@ from tav.params.sections import (
     Model,
     Section,
     Text,
-    Tune,
     Words,
 )
+from tav.params.tuning import Tune
 
 V = TypeVar("V")
 S = TypeVar("S", bound=Section)
@@ -102,11 +103,13 @@ class Params(Section):
         videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
         references = [section.reference for section in edits if section.reference]
         trackers = [section.mask.tracker for section in edits if section.mask]
+        tunings = [self.tune, *map(self.tune_of, self.videos)]
+        in_tuning = [tuning.control.model for tuning in tunings if tuning.control]
         models: dict[str, Sequence[Model | None]] = {
             "blip2": [self.caption.model],
             "clip": [self.evaluate.clip],
             "condition": [maps.depth, maps.pose, maps.person],
-            "controls": [*beside, *videos, *(reference.model for reference in references), *trackers],
+            "controls": [*beside, *videos, *(reference.model for reference in references), *trackers, *in_tuning],
             "pick_score": [self.evaluate.pick_score],
         }
         sources = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}

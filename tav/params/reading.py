@@ -11,7 +11,8 @@ from tav.complaints import UserError, complaints, dotted, listed, nearest, one_l
 from tav.params.editing import ON_TUNED, Edit
 from tav.params.keys import is_key
 from tav.params.project import NOT_OF_SECTION, Params, merged
-from tav.params.sections import Extract, Invert, Section, Tune
+from tav.params.sections import Extract, Invert, Section
+from tav.params.tuning import Tune
 
 
 @contextmanager
@@ -91,13 +92,18 @@ def _complaints_about_own_settings(data: dict[str, Any]) -> list[str]:
 
 
 def _missing_maps(params: Params) -> list[str]:
-    """Kinds of maps that an edit's controls follow and nobody makes."""
+    """Kinds of maps that controls follow and nobody makes."""
     lines, made_kinds = [], params.condition.kinds
     for key in params.edits:
         kinds = dict.fromkeys(control.kind for control in params.edit_of(key).controls if control.kind)
         if missing := [kind for kind in kinds if kind not in made_kinds]:
             wanted = ", ".join([*made_kinds, *missing])
             lines.append(f"{dotted('edits', key)} follows {', '.join(missing)}: set condition.kinds to [{wanted}]")
+    for key in params.videos:  # a tuning makes its own
+        control = params.tune_of(key).control
+        kind = control.kind if control else None
+        if kind in ("depth", "pose") and getattr(params.condition, kind) is None:
+            lines.append(f"{dotted('videos', key)} is tuned with {kind}, which needs a model: set condition.{kind}")
     return lines
 
 

@@ -25,7 +25,8 @@ Settings = dict[str, dict[str, Any]]
 RECORDED = {"precision", "token_merging"}
 """Of `compute`: what dvc.yaml has as parameters."""
 KINDS = ("deps", "outs")
-OF_AN_EDIT = ("clip", "condition", "controls", "pick_score")
+OF_CONTROLS = ("condition", "controls")
+OF_AN_EDIT = ("clip", *OF_CONTROLS, "pick_score")
 """Models that edits are made and measured with, besides the base."""
 
 
@@ -54,7 +55,8 @@ class Result:
     @cached_property
     def identity(self) -> str:
         """Hash of the settings, the source video and the models. Not of the code, and not of what came out."""
-        models = ("base", "blip2", *OF_AN_EDIT) if self.is_edit else ("base", "blip2")
+        followed = OF_CONTROLS if self.settings["tune"]["sections"]["tune"].get("control") else ()
+        models = ("base", "blip2", *(OF_AN_EDIT if self.is_edit else followed))
         data = [self.source_video(), [md5_of(model_record(model)) for model in models]]
         asked = [self.settings["caption"]["asked"], self.is_edit and self.settings["edit"]["asked"]["prompt"]]
         sections = {name: without_unsaid(section, name) for name, section in self._sections.items()}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tav.complaints import nearest
 from tav.params import UserError, check, read_yaml
+from tav.running.weights import unlisted
 
 ABSENT = "nothing"
 """Stands for a value that is not there."""
@@ -17,7 +18,7 @@ ABSENT = "nothing"
 
 class Inputs(NamedTuple):
     deps: list[str]
-    """Paths, relative to the project."""
+    """Paths, relative to the project. With those that dvc.yaml can't list (`unlisted`)."""
     params: dict[str, dict[str, Any]]
     """File (params.yaml, recipe.yaml) -> dotted name -> value."""
 
@@ -38,7 +39,8 @@ def inputs(stage: str, key: str) -> Inputs:
             names["params.yaml"].append(_filled(listed, scope))
     files = {file: params if file == "params.yaml" else read_yaml(Path(file)) for file in names}
     values = {file: {name: _at(files[file], name) for name in names[file]} for file in names}
-    return Inputs([_filled(dep, scope) for dep in entry["deps"]], values)
+    deps = [_filled(dep, scope) for dep in entry["deps"]]
+    return Inputs([*deps, *unlisted(stage, key, params)], values)
 
 
 def entry_of(stage: str) -> dict[str, Any]:

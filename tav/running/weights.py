@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tav.artifacts import MODELS, read_json
+from tav.artifacts import MODELS, model_record, read_json
 from tav.hashes import what_is_at
 from tav.params import Params, UserError, check, split_source
 
@@ -15,6 +15,18 @@ def parts_of(deps: list[str]) -> dict[str, dict[str, Any]]:
     """
     records = [path for path in map(Path, deps) if path.parent == MODELS and path.exists()]
     return {part["source"]: part for path in records for part in read_json(path)}
+
+
+def unlisted(stage: str, key: str, params: dict[str, Any]) -> list[str]:
+    """Records of models that a stage uses and dvc.yaml can't list, since DVC has no dependencies under a condition.
+
+    Those of a tuning with a control, and of the edits with what it tuned, which look whether it is still the same
+    (`check_tuned_under`). params: params.yaml as it was read.
+    """
+    video = key if stage == "tune" else params["edits"][key]["video"] if stage == "edit" else None
+    own = (params["videos"].get(video) or {}).get("tune") or {}
+    control = {**params["tune"], **own}.get("control") if video else None
+    return [str(model_record(name)) for name in ("condition", "controls")] if control else []
 
 
 def on_disk(parts: dict[str, dict[str, Any]]) -> list[str]:

@@ -7,7 +7,8 @@ from tav.artifacts import artifact, atomic, read_frames, read_json, read_tensors
 from tav.model.size import Size
 from tav.params import ON_TUNED, Params, settings_text, user_errors
 from tav.stages import OnProgress, Progress
-from tav.stages.following import first_frame_of, maps_of, reference_of
+from tav.stages.following import first_frame_of, reference_of
+from tav.stages.maps import check_tuned_under, maps_of
 from tav.stages.where import caption_of, has_source_beside, looks_inside, mask_of
 
 if TYPE_CHECKING:
@@ -23,16 +24,17 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     asked, settings = params.video_edit(key), params.edit_of(key)
     if settings.method not in ON_TUNED:
         return run_baseline(params, key, on_progress)
+    check_tuned_under(params, asked.video)
     source_frames = read_frames(artifact("extract", asked.video, "frames"))
     source = read_json(artifact("extract", asked.video, "source/info.json"))
     inverted = read_tensors(artifact("invert", asked.video, "latents.safetensors"))
-    maps, picture = maps_of(settings, asked.video, source), first_frame_of(settings, source)
+    maps, picture = maps_of(settings.controls, asked.video, source), first_frame_of(settings, source)
     seen = reference_of(settings)
 
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import announce, edit_work
     from tav.from_params.base import open_base
-    from tav.from_params.controls import attachments_of, open_controls, open_reference, reference_shapes
+    from tav.from_params.controls import controls_of, open_controls, open_reference, reference_shapes
     from tav.from_params.sampling import Words, sample_edit
     from tav.model.ddim import Trajectory
     from tav.model.latents import decode, encode_moments
@@ -44,9 +46,10 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         params = params.model_copy(update={"compute": params.compute.model_copy(update={"compile": False})})
     pipe = open_base(params, tuned=artifact("tune", asked.video, "weights.safetensors"), loras=settings.loras)
     size, trajectory = Size(*source_frames.shape[1:3]), Trajectory(**inverted)
-    networks = open_controls(settings, pipe)
+    networks = open_controls(settings.controls, pipe)
     work = edit_work(params, key, len(source_frames), size, networks, reference_shapes(settings, pipe))
     savings = announce(params, work, pipe)
+    controls = controls_of(settings.controls, networks, list(maps.values()), pipe)
     reference = open_reference(settings, seen, pipe)
     negative, target = encode_prompts(pipe, [settings.negative_prompt, asked.prompt], size)
     caption = caption_of(asked.video) if looks_inside(settings) else ""
@@ -64,7 +67,7 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
             negative,
             words=words,
             mask=mask,
-            attachments=attachments_of(settings, networks, list(maps.values()), pipe),
+            attachments=[controls] if controls else [],
             first_frame=None if picture is None else encode_moments(pipe.vae, picture[None]).mean,
             reference=reference,
             split_guidance=how.split_guidance,

@@ -9,7 +9,7 @@ from tav.artifacts import read_frames, write_frames
 from tav.from_params.loaded_base import identity_of
 from tav.model.size import Size
 from tav.params import Params, UserError, user_errors
-from tav.params.sections import PriorPictures as Asked
+from tav.params.tuning import PriorPictures as Asked
 
 if TYPE_CHECKING:
     import numpy as np

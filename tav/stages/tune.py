@@ -7,14 +7,16 @@ import shutil
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tav.artifacts import artifact, atomic, read_frames, read_json, write_json
 from tav.model.size import Size
-from tav.params import Params, Tune, user_errors
+from tav.params import Control, Params, Tune, user_errors
 from tav.settings import settings_of
 from tav.stages import OnProgress, Progress
+from tav.stages.maps import make_maps, own_maps, tuned_under
 from tav.stages.prior_pictures import prior_pictures
 
 if TYPE_CHECKING:
@@ -47,16 +49,20 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     from tav.budget.fallback import with_less_memory
     from tav.budget.plan import Work, announce
     from tav.from_params.base import open_base, tuning_settings, warn_of_cut
+    from tav.from_params.controls import controls_of, open_controls
     from tav.model.latents import encode_moments
     from tav.model.prompts import encode_prompts
     from tav.model.tuning import tune
 
     opened = [open_base(params, seed=settings.seed)]
     pipe = opened[0]
+    asked = [settings.control] if settings.control else []
+    networks, maps = open_controls(asked, pipe), [_maps(params, key, control, frames) for control in asked]
     origin = _origin(params, key, caption, len(frames))  # known before the first step
     size = Size(*frames.shape[1:3])
-    work = Work("tune", key, len(frames), size)
+    work = Work("tune", key, len(frames), size, networks=networks)
     savings = announce(params, work, pipe)
+    controls = controls_of(asked, networks, maps, pipe)
     moments = encode_moments(pipe.vae, frames)
     inversion = caption if params.invert.prompt is None else params.invert.prompt
     warn_of_cut(f"tune@{key}", pipe, caption)
@@ -68,7 +74,8 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
         samples, steps = Samples(params, key, pipe, moments, inversion, shown), []
         of_model = tuning_settings(params, key, pipe.device.type, how.gradient_checkpointing, how.adam8bit)
         video, kept = (pipe.unet, pipe.scheduler, moments, source), CHECKPOINTS / key
-        for step in tune(*video, of_model, pictures=pictures, checkpoint_dir=kept, on_weights=samples.draw):
+        beside = partial(tune, pictures=pictures, controls=controls)
+        for step in beside(*video, of_model, checkpoint_dir=kept, on_weights=samples.draw):
             steps.append(step)
             values = {"loss": step.loss, "grad_norm": step.grad_norm, "lr": step.lr}
             on_progress(Progress(step.step, settings.steps, values))
@@ -78,6 +85,13 @@ def run(params: Params, key: str, on_progress: OnProgress) -> None:
     with user_errors():
         samples, of_model, steps = with_less_memory(params, work, savings, attempt)
     _write(params, key, samples, origin, of_model, steps)
+
+
+def _maps(params: Params, key: str, control: Control, frames: "np.ndarray") -> "np.ndarray":
+    """What a control follows in tuning: made here, so that no tuning waits for the maps that only edits follow."""
+    if control.frames is None:
+        return make_maps(str(control.kind), frames, params.condition)
+    return own_maps(control.frames, read_json(artifact("extract", key, "source/info.json")))
 
 
 class Origin(NamedTuple):
@@ -92,6 +106,8 @@ def _origin(params: Params, key: str, caption: str, num_frames: int) -> Origin:
 
     settings = settings_of(params, "tune", key) | {"num_frames": num_frames}
     header = {"prompt": caption, "settings": json.dumps(settings, ensure_ascii=False)}
+    if under := tuned_under(params, key):
+        header["control"] = under
     with user_errors():
         return Origin(identity_of(params.base), header)
 

@@ -92,6 +92,22 @@ def test_controls_are_counted(sd_folder, shapes, tmp_path):
         assert expected.activations > plain.activations
 
 
+def test_a_tunings_control_is_counted(sd_folder, frames, prompt_embeds, shapes, tmp_path):
+    pipe = load_pipeline(str(sd_folder))
+    inflate(pipe.unet)
+    net, size = load_control(str(tiny_controlnet(tmp_path / "net", sd_folder)), pipe.unet, factor=4), frames.shape[1:3]
+    moments, settings = encode_moments(pipe.vae, frames), TuneSettings()
+    maps = torch.zeros(len(frames), 3, *size)
+    controls = Controls([Control(net, maps)], pipe.unet, moments.mean.shape[-2:])
+    with Meter(None) as taken:
+        next(tune(pipe.unet, pipe.scheduler, moments, prompt_embeds, settings, controls=controls))
+    plain, expected = (expect_tuning(shapes, len(frames), Size(*size), settings, networks=n) for n in ((), (net,)))
+    assert expected.weights - plain.weights == sum(p.nbytes for p in net.parameters())
+    optimizer = 8 * sum(p.numel() for p in pipe.unet.parameters() if p.requires_grad)
+    assert taken.peak - optimizer < expected.activations < 1.15 * taken.peak
+    assert expected.activations > plain.activations
+
+
 def test_an_adapter_is_counted(sd_folder, shapes, tmp_path):
     """The real network with a real adapter takes what is expected."""
     folder = str(tiny_ip_adapter(tmp_path, sd_folder))

@@ -122,21 +122,28 @@ def test_a_stage_stops_before_it_starts(data: dict[str, Any], shapes: Any) -> No
         announce(check(data), replace(EDIT, num_frames=1024, size=Size(2048, 2048)), shapes)
 
 
-def test_an_edits_controls_are_in_the_plan(data: dict[str, Any], shapes: Any, tmp_path: Path) -> None:
+def test_controls_of_edits_and_tunings_are_in_the_plan(data: dict[str, Any], shapes: Any, tmp_path: Path) -> None:
     base = Path(data["base"]["source"])
     net = tiny_controlnet(tmp_path / "net", base)
     data["condition"] = {"kinds": ["canny"]}
     data["edits"]["cat--dog"]["controls"] = [{"kind": "canny", "model": {"source": str(net)}}]
     *_, work = works(check(data), shapes)
-    needs = [
-        expect(check(data), w, Savings(), shapes, Machine("cpu", 0)).memory("cpu")
-        for w in (work, replace(work, networks=()))
-    ]
-    assert needs[0] > needs[1]
+
+    def needs(*asked: Work) -> list[float]:
+        return [expect(check(data), w, Savings(), shapes, Machine("cpu", 0)).memory("cpu") for w in asked]
+
+    with_it, without = needs(work, replace(work, networks=()))
+    assert with_it > without
+    data["videos"]["cat"]["tune"] = {"control": data["edits"]["cat--dog"]["controls"][0]}
+    tuning, inverting, _ = works(check(data), shapes)
+    assert (len(tuning.networks), inverting.networks) == (1, ())
+    tuned_with, tuned_without = needs(tuning, replace(tuning, networks=()))
+    assert tuned_with > tuned_without
+    data["videos"]["cat"]["tune"] = {}
     adapter = {"source": str(tiny_ip_adapter(tmp_path / "ip", base))}
     data["edits"]["cat--dog"]["reference"] = {"picture": "not-looked-at.png", "model": adapter}
     *_, work = works(check(data), shapes)
-    assert expect(check(data), work, Savings(), shapes, Machine("cpu", 0)).memory("cpu") > needs[0]
+    assert expect(check(data), work, Savings(), shapes, Machine("cpu", 0)).memory("cpu") > with_it
     data["edits"]["cat--dog"]["controls"][0]["model"]["source"] = str(base / "unet")
     with pytest.raises(UserError, match="is a UNet2DConditionModel; expected a ControlNetModel or a T2IAdapter"):
         list(works(check(data), shapes))

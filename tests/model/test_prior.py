@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 from tune_tiny import SETTINGS, fresh, same, tuned, weights
 
-from tav.model.denoiser import predict_noise
+from tav.model.denoiser import DiffusionStep, predict_noise
 from tav.model.inflation import is_inflated
 from tav.model.pretrained import ddim_scheduler, load_pipeline
 from tav.model.prior import ImagePrior
@@ -35,7 +35,7 @@ def test_frame_0_is_held_to_the_image_models_prediction(either_folder, moments, 
     noisy = scheduler.add_noise(latents, noise, timestep)
     with torch.no_grad():
         expected = image(noisy[:1], timestep, prompt_embeds.embeds).sample
-        video = prior.predict(noisy, timestep, prompt_embeds)
+        video = prior.predict(noisy, DiffusionStep(timestep, 0, 1), prompt_embeds)
         torch.testing.assert_close(video, expected, rtol=0, atol=1e-5)
         prediction = predict_noise(unet, noisy, timestep, *prompt_embeds)
     naive = 0.5 * functional.mse_loss(prediction[:1], expected)

@@ -72,6 +72,16 @@ def test_inputs_are_what_dvc_yaml_lists() -> None:
     }
 
 
+def test_inputs_of_a_tuning_with_a_control_have_its_models() -> None:
+    """dvc.yaml can't list them."""
+    beside = ["artifacts/models/condition.json", "artifacts/models/controls.json"]
+    before = inputs("tune", "man").deps, inputs("edit", "man--dog").deps, inputs("report", "").deps
+    edit_params("tune: {}", "tune: {control: {kind: canny, model: {source: net}}}")
+    assert inputs("tune", "man").deps == [*before[0], *beside]
+    assert inputs("edit", "man--dog").deps == [*before[1], *beside]
+    assert inputs("report", "").deps == before[2]
+
+
 def test_inputs_are_those_that_dvc_itself_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
