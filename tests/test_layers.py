@@ -6,6 +6,7 @@ from itertools import compress
 import pytest
 from imports import FILES, ROOT, froms, is_there, module_of, modules_of, named, ours, rooms
 from ruamel.yaml import YAML
+from structure import PICTURE, drawing
 
 from tav.record.provenance import RECORDED
 
@@ -159,6 +160,10 @@ def test_no_circle() -> None:
     """Neither of files nor of rooms. CycleError names who is in it."""
     TopologicalSorter({file: named(file) for file in FILES}).prepare()
     TopologicalSorter(rooms()).prepare()
+
+
+def test_the_picture_of_the_rooms_is_of_today() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == drawing(), "run `python tests/structure.py`"
 
 
 def test_what_is_imported_is_there() -> None:
