@@ -42,8 +42,9 @@ demo: setup ## edit the sample videos and print their metrics
 	-@tav record
 	@tav table
 
+# Three processes on two cores: what waits (for workers, for a page, for a server) leaves its core to another.
 test: setup ## check that all is well on this machine
-	@python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, its format, mypy
 	@ruff check . && ruff format --check . && mypy

@@ -46,7 +46,7 @@ LONGEST = (
     "flows/test_process.py",
     "stages/test_bases.py",
 )
-"""Files that begin first, so that no process is left alone with one in the end (make test: -n 2 --dist loadfile)."""
+"""Files that begin first, so that no process is left alone with one in the end (make test: --dist loadfile)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """Which of our files imports which, read from the source with ast."""
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -72,10 +73,13 @@ def _tree(file: str) -> ast.Module:
     return ast.parse(ROOT.joinpath(file).read_text())
 
 
-def _running(tree: ast.AST) -> list[ast.AST]:
-    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test):
-        return [node for child in tree.orelse for node in _running(child)]
-    return [tree, *(node for child in ast.iter_child_nodes(tree) for node in _running(child))]
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        yield node
+        for_types = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        nodes += node.orelse if for_types else ast.iter_child_nodes(node)
 
 
 def named(file: str) -> set[str]:

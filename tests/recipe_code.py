@@ -18,12 +18,17 @@ RUNNER = {"tav/stages/__init__.py"}
 
 def syntax_of(code: str) -> str:
     """A module's syntax tree as text, without comments, docstrings and places."""
+    return ast.dump(tree_of(code))
+
+
+def tree_of(code: str) -> ast.Module:
+    """A module's syntax tree without docstrings, also those of attributes."""
     tree = ast.parse(code)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list):  # docstrings, also those of attributes
+        if isinstance(body, list):
             node.body = [n for n in body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
-    return ast.dump(tree)
+    return tree
 
 
 def code_of(stage: str) -> str:
