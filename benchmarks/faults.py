@@ -1,7 +1,7 @@
 """Faults on purpose: damaged videos, hostile settings, kills, outages, full disks. Counts how many held.
 
-    python benchmarks/faults.py [--only videos,params,commands,kills,disk,outages,servers] [--videos 2000] [--kills 200]
-                                ... [--seed 0] [--keep FOLDER]
+    python benchmarks/faults.py [--only videos,params,commands,kills,disk,outages,servers,workers] [--videos 2000]
+                                [--kills 200] ... [--seed 0] [--keep FOLDER]
 
 Prints what did not hold as it comes, and a Markdown table at the end, also where Ctrl-C ends a part. With --keep a run
 that was stopped goes on where it was, and damaged videos that did not hold lie there. The trials themselves are in
@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # before it: tests/flows mus
 
 from trials.trial import Ended, Journal, run_all, table
 
-SMALL = ("commands", "kills", "disk", "outages", "servers")
+SMALL = ("commands", "kills", "disk", "outages", "servers", "workers")
 """Parts that share a small project."""
 COUNTS = {"videos": 2000, "params": 3000, "commands": 24, "kills": 200, "disk": 45, "outages": 30, "servers": 4}
+COUNTS |= {"workers": 8}
 
 
 def main() -> None:
@@ -69,10 +70,12 @@ def trials(part: str, folder: Path, given: argparse.Namespace, count: int) -> An
     from trials.made import Made
     from trials.outages import Outages
     from trials.servers import Servers
+    from trials.workers import Workers
 
     made = Made(folder, given.stages.split(",")) if given.stages else Made(folder)
     kinds: dict[str, Any] = {"commands": Commands, "kills": Kills, "disk": FullDisk}
-    return (kinds | {"outages": Outages, "servers": Servers})[part](made, given.seed, count)
+    kinds |= {"outages": Outages, "servers": Servers, "workers": Workers}
+    return kinds[part](made, given.seed, count)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """One DVC for many stages: it reads the project once, and each stage is made by a fork of it.
 
-A fork is a process of its own, as `flows.repro STAGE` is: in a session of its own, stopped with all that it runs. It is
-asked for by `flows.front`. For Linux: elsewhere, and where there is no host, each stage has a DVC of its own.
+A fork is a process of its own, as `flows.repro STAGE` is (on a worker `flows.remote.repro STAGE`): in a session of its
+own, stopped with all that it runs. It is asked for by `flows.front`. For Linux: elsewhere, and where there is no host,
+each stage has a DVC of its own.
 """
 
 import gc
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +162,6 @@ def _asked(front: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 def _make(request: dict[str, Any], files: list[int], project: "Project | None") -> None:
     """Make the stage, in the fork, and end it."""
-    from flows.repro import main
     from tav.processes.ending import end_with_parent
 
     code = 1
@@ -173,7 +174,7 @@ def _make(request: dict[str, Any], files: list[int], project: "Project | None") 
         os.environ.clear()
         os.environ.update(request["env"])
         end_with_parent()
-        code = main(request["stage"], project)
+        code = import_module(request["by"]).main(request["stage"], project)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

@@ -17,11 +17,14 @@ from flows.ends import Exit, tell
 from flows.supervisor import GRACE
 
 
-def repro(*stages: str) -> list[str]:
-    """The command that makes stages of dvc.yaml that DVC finds stale. `ends.tell` knows its exit codes."""
+def repro(*stages: str, by: str = "flows.repro") -> list[str]:
+    """The command that makes stages of dvc.yaml that DVC finds stale. `ends.tell` knows its exit codes.
+
+    by: the module that makes a stage; on a worker `flows.remote.repro`.
+    """
     if PLACE in os.environ and len(stages) == 1:
-        return [sys.executable, "-I", "-S", front.__file__, os.environ[PLACE], *stages]
-    return [sys.executable, "-P", "-m", "flows.repro", *stages]  # -P: not a flows.py of the project
+        return [sys.executable, "-I", "-S", front.__file__, os.environ[PLACE], by, *stages]
+    return [sys.executable, "-P", "-m", by, *stages]  # -P: not a flows.py of the project
 
 
 def environment(threads: int, gpu: str | None = None, place: int = 0) -> dict[str, str]:

@@ -24,7 +24,7 @@ def shared_server(folder: Path) -> Iterator[str]:
         known = json.loads(state.read_text()) if state.exists() else _start()
         state.write_text(json.dumps({**known, "users": known["users"] + 1}))
     try:
-        wait_for(lambda: _answers(known["address"]), 180)
+        wait_for(lambda: _answers(known["address"]), 600)
         yield known["address"]
     finally:
         with FileLock(f"{state}.lock"):

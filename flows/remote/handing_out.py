@@ -56,7 +56,8 @@ def hand_out(project: Path, stages: Sequence[Stage], parts: Sequence[Part], on: 
     going_on = {run.name: run for run in runs_of(taken.rev) if run.deployment_id and not _has_ended(run)}
     if on == "process":
         parts = pools_for(parts, {pool for pool in server.POOLS if server.online(pool)})
-    runs = {part.name: going_on.get(part.name) or _ask(taken.rev, part, on) for part in parts}
+    longest_first = sorted(parts, key=lambda part: -len(part.stages))  # a long one begun last would be waited for
+    runs = {part.name: going_on.get(part.name) or _ask(taken.rev, part, on) for part in longest_first}
     asked = [f"{part.name}: {', '.join(part.stages)}{' (runs already)' * (part.name in going_on)}" for part in parts]
     get_run_logger().info("for workers: %s", listed(asked, "; "))
     return Asked(taken.rev, {part.name: part for part in parts}, runs, order)

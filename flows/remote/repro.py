@@ -10,14 +10,15 @@ from flows import dvc_api, ends
 from flows.repro import main as make
 
 
-def main(name: str) -> int:
+def main(name: str, project: dvc_api.Project | None = None) -> int:
+    """project: as a host (flows/dvc_host.py) read it, which this process is a fork of."""
     from flows.remote import store
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with dvc_api.repository() as repo:
             store.bring(repo, name)
-        code = make(name)
+        code = make(name, project)
         if ends.tell(code, "").ok:
             with dvc_api.repository() as repo:
                 store.push(repo, [name])

@@ -39,6 +39,8 @@ SILENCE = "TAV_SILENCE"
 """In the environment of who sets up: seconds without a heartbeat until a machine is given up."""
 ENTRYPOINT = "flows.remote.worker.video"
 ENV = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT), "DO_NOT_TRACK": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+ASKS = {"PREFECT_WORKER_QUERY_SECONDS": "3"}
+"""In a worker's environment: between two looks for a part. Prefect's own 10 s are a stage's length."""
 PULL = [{"prefect.deployments.steps.set_working_directory": {"directory": f"{{{{ ${HOME} }}}}"}}]
 
 
@@ -177,6 +179,6 @@ def start_workers(pool: Pool, checkpoint_minutes: float) -> int:
 def _start(pool: Pool, gpu: str | None, home: Path, minutes: float) -> "subprocess.Popen[bytes]":
     name = f"{socket.gethostname()}-{gpu or os.getpid()}"
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool_name(pool), "--type", "process"]
-    env = {**os.environ, **ENV, HOME: str(home), MINUTES: str(minutes)}
+    env = {**ASKS, **os.environ, **ENV, HOME: str(home), MINUTES: str(minutes)}
     env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
     return subprocess.Popen([*command, "--limit", "1", "--name", name], env=env)

@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag, process
 from flows.dag import Stage
+from flows.dvc_host import hosted
 from flows.local import may_try_again, run_all, run_child, state_of
 from flows.remote import checkpoints, lockfile
 from flows.remote.published import CHECKPOINTS, LOCK, Published, TakenOver
@@ -52,7 +53,7 @@ def _run(rev: str, part: str, stages: list[str]) -> State[Any]:
     attempt = _Attempt()
     os.environ.setdefault("TAV_TRACKING", "on" if "MLFLOW_TRACKING_URI" in os.environ else "off")  # a store of all
     clone = Path.cwd()
-    with worktree(clone, rev, part) as project, within(project):
+    with worktree(clone, rev, part) as project, within(project), hosted():
         keeper = Keeper(Published(clone, rev, part), rev, stages)
         keeper.take_over()
         schedule = Schedule(dag.listed(stages, changed="asked for"), this_machine())
@@ -163,7 +164,7 @@ def _making(keeper: Keeper) -> Task[[Stage, Share, threading.Event], State[Any]]
     @task(cache_policy=NO_CACHE, persist_result=False, retry_delay_seconds=2, retry_condition_fn=may_try_again)
     def make(stage: Stage, share: Share, stop: threading.Event) -> State[Any]:
         key = stage.name.partition("@")[2]
-        command = [sys.executable, "-P", "-m", "flows.remote.repro", stage.name]
+        command = process.repro(stage.name, by="flows.remote.repro")
         ended = threading.Event()
         within_run = contextvars.copy_context().run  # for its log
         watch = threading.Thread(target=within_run, args=(_keep_checkpoints, keeper, key, ended), daemon=True)
