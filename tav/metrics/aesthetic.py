@@ -25,7 +25,7 @@ def load_aesthetic(model: Model) -> Aesthetic:
     if model.hub_id is None and not Path(model.name).is_dir():
         raise UserError(f"no aesthetic predictor at {model.name}: no such folder; set evaluate.aesthetic.source")
     import torch
-    from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+    from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from tav.model.device import best_device
@@ -38,7 +38,7 @@ def load_aesthetic(model: Model) -> Aesthetic:
         clip = CLIPVisionModelWithProjection.from_pretrained(
             model.name, dtype=torch.float32, use_safetensors=True, **where
         )
-        processor = CLIPImageProcessor.from_pretrained(model.name, **where)
+        processor = CLIPImageProcessorPil.from_pretrained(model.name, **where)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"can't load an aesthetic predictor from {model.name}: {' '.join(str(error).split())}"

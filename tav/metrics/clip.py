@@ -43,7 +43,7 @@ def load_clip(model: Model) -> Clip:
 
 def _read_clip(model: Model) -> Clip:
     import torch
-    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
+    from transformers import AutoImageProcessor, CLIPConfig, CLIPModel, CLIPProcessor
 
     where = {"revision": model.revision, "local_files_only": model.hub_id is None}
     try:
@@ -52,6 +52,8 @@ def _read_clip(model: Model) -> Clip:
             raise UserError(f"{model.name} is a model of type {kind!r}, where evaluate needs a CLIP ('clip')")
         clip = CLIPModel.from_pretrained(model.name, dtype=torch.float32, use_safetensors=True, **where)
         processor = CLIPProcessor.from_pretrained(model.name, **where)
+        # by PIL, as the benchmarks have it: where torchvision is installed, its resizing gives other numbers
+        processor.image_processor = AutoImageProcessor.from_pretrained(model.name, backend="pil", **where)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load a CLIP from {model.name}: {' '.join(str(error).split())}") from None
     return Clip(clip.eval(), processor)

@@ -34,7 +34,7 @@ def load_dino(model: Model) -> Dino:
         if kind not in KINDS:
             raise UserError(f"{model.name} is a model of type {kind!r}, where evaluate.dino needs dinov2 or vit (DINO)")
         dino = AutoModel.from_pretrained(model.name, dtype=torch.float32, use_safetensors=True, **where)
-        processor = AutoImageProcessor.from_pretrained(model.name, **where)
+        processor = AutoImageProcessor.from_pretrained(model.name, backend="pil", **where)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load a DINO from {model.name}: {' '.join(str(error).split())}") from None
     with user_errors():

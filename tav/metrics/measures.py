@@ -163,6 +163,24 @@ def _background_psnr(subject: Subject) -> Metrics:
     return {"edit": {"background_psnr": min(psnr(edit, source), 100.0)}} if len(edit) else {}
 
 
+def _source_lpips(subject: Subject) -> Metrics:
+    return {"edit": {"source_lpips": _lpips(subject, subject.frames)}}
+
+
+def _background_lpips(subject: Subject) -> Metrics:
+    """As PIE-Bench does: both are black where the edit was allowed to change."""
+    assert subject.mask is not None
+    outside = ~subject.mask[..., None]
+    return {"edit": {"background_lpips": _lpips(subject, {who: f * outside for who, f in subject.frames.items()})}}
+
+
+def _lpips(subject: Subject, frames: "dict[str, np.ndarray]") -> float:
+    from tav.metrics.perceptual import distances, load_lpips
+
+    network = subject.once("lpips", lambda: load_lpips(subject.model("lpips")))
+    return float(distances(network, frames["edit"], frames["source"]).mean())
+
+
 def _warping_error(subject: Subject) -> Metrics:
     from tav.metrics.formulas import warping_error
 
@@ -188,6 +206,8 @@ MEASURES = {
         Measure("structure_distance", _structure_distance, "dino"),
         Measure("source_psnr", _source_psnr),
         Measure("background_psnr", _background_psnr, masked=True),
+        Measure("source_lpips", _source_lpips, "lpips"),
+        Measure("background_lpips", _background_lpips, "lpips", masked=True),
         Measure("warping_error", _warping_error, several=True),
     )
 }

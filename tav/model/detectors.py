@@ -147,7 +147,7 @@ def _vitpose(source: str, revision: str | None) -> tuple[Any, Any]:
         if kind != "vitpose":
             raise ValueError(f"it is of the type {kind}; expected vitpose")
         model = VitPoseForPoseEstimation.from_pretrained(name, revision=revision)
-        return model, AutoImageProcessor.from_pretrained(name, revision=revision)
+        return model, AutoImageProcessor.from_pretrained(name, revision=revision, backend="pil")
     except (OSError, ValueError) as error:
         raise ValueError(f"{source.removeprefix(HUB)} is no model for pose: {line(error)}") from error
 

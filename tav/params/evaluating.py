@@ -15,6 +15,8 @@ More = Literal[
     "structure_distance",
     "source_psnr",
     "background_psnr",
+    "source_lpips",
+    "background_lpips",
     "warping_error",
 ]
 MODEL_OF = {
@@ -22,6 +24,8 @@ MODEL_OF = {
     "structure_distance": "dino",
     "aesthetic_quality": "aesthetic",
     "frames_pick_score": "pick_score",
+    "source_lpips": "lpips",
+    "background_lpips": "lpips",
 }
 """The setting that names a metric's model, where it may be null."""
 
@@ -37,6 +41,8 @@ class Evaluate(Section):
     """DINOv2, for object_consistency, or DINO, for structure_distance, as in hub:facebook/dinov2-base."""
     aesthetic: Model | None = None
     """hub:shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE, for aesthetic_quality."""
+    lpips: Model | None = None
+    """LPIPS's weights (docs/metrics.md), for source_lpips and background_lpips. Needs the extra lpips."""
     metrics: tuple[More, ...] = Field(default=(), strict=False)
     """More to measure, by name (docs/metrics.md). One more computes that one alone."""
 

@@ -97,7 +97,7 @@ class Params(Section):
 
     def sources(self) -> dict[str, list[str]]:
         """The places that each model is read from, by its name in artifacts/models; none of one that is not set."""
-        base, maps = self.base, self.condition
+        base, maps, seen = self.base, self.condition, self.evaluate
         edits = [self.edit, *map(self.edit_of, self.edits)]
         beside = [part for edit in edits for part in (*(control.model for control in edit.controls), *edit.loras)]
         videos = [section.video_model for section in edits if section.method in BY_VIDEO_MODEL]
@@ -107,10 +107,10 @@ class Params(Section):
         in_tuning = [tuning.control.model for tuning in tunings if tuning.control]
         models: dict[str, Sequence[Model | None]] = {
             "blip2": [self.caption.model],
-            "clip": [self.evaluate.clip],
+            "clip": [seen.clip],
             "condition": [maps.depth, maps.pose, maps.person],
             "controls": [*beside, *videos, *(reference.model for reference in references), *trackers, *in_tuning],
-            "pick_score": [self.evaluate.pick_score],
+            "pick_score": [seen.pick_score, seen.dino, seen.aesthetic, seen.lpips],  # all that measure beside CLIP
         }
         sources = {name: list(dict.fromkeys(m.source for m in listed if m)) for name, listed in models.items()}
         sources["controls"] += dict.fromkeys(reference.picture for reference in references)

@@ -110,6 +110,7 @@ UNSAID: dict[str, Any] = {
     "evaluate.pick_score": None,
     "evaluate.dino": None,
     "evaluate.aesthetic": None,
+    "evaluate.lpips": None,
     "evaluate.metrics": [],
 }
 """Of each knob the one value that an identity doesn't name. No line is ever changed, or rows lose their identity:

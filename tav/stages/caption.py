@@ -17,7 +17,7 @@ def write_caption(frame: np.ndarray, caption: Caption) -> str:
         raise UserError("caption.model is null: give the video a caption, or set caption.model in params.yaml")
     check_model(caption.model)
     import torch
-    from transformers import Blip2ForConditionalGeneration, Blip2Processor
+    from transformers import AutoImageProcessor, Blip2ForConditionalGeneration, Blip2Processor
     from transformers.utils.logging import disable_progress_bar
 
     from tav.model.device import best_device
@@ -32,6 +32,8 @@ def write_caption(frame: np.ndarray, caption: Caption) -> str:
     try:
         model = Blip2ForConditionalGeneration.from_pretrained(source, dtype=dtype, use_safetensors=True, **where)
         processor = Blip2Processor.from_pretrained(source, **where)
+        # torchvision, where it is installed, would resize in another way
+        processor.image_processor = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
     except (OSError, ValueError) as error:
         raise UserError(f"can't load BLIP-2 from {source}: {' '.join(str(error).split())}") from None
     inputs = processor(images=frame, return_tensors="pt").to(device, dtype)
