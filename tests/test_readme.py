@@ -69,10 +69,10 @@ def test_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (ROOT / "models/emoji-world/stable-diffusion/unet").exists():
         pytest.skip("the shipped weights are not there")
     (code,) = blocks("python")
-    assert "steps=100" in code
+    assert "steps=50" in code
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "videos").symlink_to(ROOT / "videos")
-    short = code.replace("steps=100", "steps=2")
+    short = code.replace("steps=50", "steps=2")
     monkeypatch.chdir(tmp_path)
     exec(compile(short, "README.md", "exec"), {"__name__": "__main__"})
     assert probe(tmp_path / "edited.mp4").num_frames == 8

@@ -30,7 +30,7 @@ def after_tracking(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) ->
 def test_an_editors_save_between_is_kept(project: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = project / "params.yaml"
     after_tracking(
-        monkeypatch, lambda: params.write_text(params.read_text().replace("steps: 100", "steps: 123")) and None
+        monkeypatch, lambda: params.write_text(params.read_text().replace("steps: 50", "steps: 123")) and None
     )
     add_video(video, ["a dog"], None, "cat")
     assert load().tune.steps == 123

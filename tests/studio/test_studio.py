@@ -29,7 +29,7 @@ WRITE = """(selector, value) => {
 }"""
 SMALL = {
     "num_frames: 8": "num_frames: 2",
-    "steps: 100": "steps: 40",
+    "steps: 50": "steps: 40",
     "num_inference_steps: 20": "num_inference_steps: 2",
 }
 
