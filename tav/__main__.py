@@ -194,6 +194,7 @@ def import_official(
     from tav.commands.official import import_weights
 
     import_weights(load(), unet, out)
+    print(f"{out}: tuned weights, from the official code's {unet}")
 
 
 @app.command()
@@ -205,6 +206,7 @@ def export_official(
     from tav.commands.official import export_weights
 
     export_weights(load(), video, out)
+    print(f"{out}: what was tuned on {video}, as the official code and diffusers' users load it")
 
 
 @app.command()

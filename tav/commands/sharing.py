@@ -51,6 +51,7 @@ def import_lora(
     from tav.commands.lora import import_lora as import_weights
 
     import_weights(load(), lora, out)
+    print(f"{out}: tuned weights, from the LoRA {lora}")
 
 
 def push(
