@@ -32,6 +32,10 @@ SOON = 0.5
 """Seconds of frames within which a server that closes the line has refused them."""
 
 
+class Ready(NamedTuple):
+    """The process runs, and will connect now."""
+
+
 class Began(NamedTuple):
     """Connected."""
 
@@ -57,13 +61,16 @@ class Ended(NamedTuple):
 def send(stream: "Stream", to: Address, line: "Connection", began: float | None, until: float) -> None:
     """Send a stream from the frame that is due until frame `until`, or until anything comes (or ends) on `line`.
 
-    Tells of it on `line`: Began, a Tally a frame, Ended. began: when frame 0 was due. None: it is when connected.
+    Tells of it on `line`: Ready, Began, a Tally a frame, Ended.
+
+    began: when frame 0 was due. None: it is when connected.
     """
     import av
 
     for number in (signal.SIGINT, signal.SIGTERM):  # they are for who looks on, and hears of it on the line
         signal.signal(number, signal.SIG_IGN)
     sender = _Sender(stream, to, line)
+    line.send(Ready())
     try:
         sender.run(began, until)
         problem = None

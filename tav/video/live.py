@@ -10,11 +10,13 @@ from math import inf
 
 from tav.params import UserError
 from tav.video.address import PATIENCE, Address, greet
-from tav.video.link import Began, Ended, Tally, send
+from tav.video.link import Began, Ended, Ready, Tally, send
 from tav.video.streams import Stream
 
 STUCK = 10.0
 """Seconds without any progress after which a server counts as gone."""
+STARTS = 60.0
+"""Seconds that the process which sends may take to start: on a busy machine its libraries are read slowly."""
 TELL_EVERY = 5.0
 """Seconds between two lines on how it goes."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -78,6 +80,7 @@ class Pusher:
     def _watch(self, line: "multiprocessing.connection.Connection", stop: threading.Event) -> str | None:
         moved = last_report = time.monotonic()
         asked: float | None = None
+        patience, late = STARTS, f"the process that encodes and sends did not start within {STARTS:g} s"
         while True:
             if line.poll(0.1):
                 try:
@@ -87,6 +90,7 @@ class Pusher:
                 moved = time.monotonic()
                 if isinstance(message, Ended):
                     return message.problem
+                patience, late = STUCK, f"{self.to.shown} takes nothing any more (for {STUCK:g} s)"
                 self._take(message)
             now = time.monotonic()
             if stop.is_set() and asked is None:
@@ -95,16 +99,16 @@ class Pusher:
                     line.send("stop")
             if asked is not None and now - asked > PATIENCE:
                 return None
-            if now - moved > STUCK:
-                return f"{self.to.shown} takes nothing any more (for {STUCK:g} s)"
+            if now - moved > patience:
+                return late
             if now - last_report >= TELL_EVERY and self._recent:
                 self.tell(self.report())
                 last_report = now
 
-    def _take(self, message: Began | Tally) -> None:
+    def _take(self, message: Ready | Began | Tally) -> None:
         if isinstance(message, Began):
             self.began, self._failures = message.at, 0
-        else:
+        elif isinstance(message, Tally):
             self.now = message
             self._recent.append((time.monotonic(), message))
 

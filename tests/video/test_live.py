@@ -275,6 +275,26 @@ def test_a_frame_that_is_left_out_is_not_drawn(tmp_path: Path, monkeypatch: pyte
         assert (sender.tally.sent, sender.tally.dropped) == (len(seen), 5 - len(seen))
 
 
+def test_a_process_that_starts_slowly_is_no_server_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it takes long until its libraries are read."""
+    monkeypatch.setattr(live, "STUCK", 2.0)
+    monkeypatch.setattr(live, "send", starts_slowly)
+    sending, _ = pusher(str(tmp_path / "out.flv"))
+    sending.run(NEVER, 2)
+    assert sending.sent + sending.dropped == 2
+    monkeypatch.setattr(live, "STARTS", 0.5)
+    with pytest.raises(UserError, match=r"did not start within 0\.5 s"):
+        pusher(str(tmp_path / "out.flv"))[0].run(NEVER, 2)
+
+
+def starts_slowly(*given: Any) -> None:
+    """As `send`, in a process of its own."""
+    time.sleep(3)
+    link.send(*given)
+
+
 def test_what_takes_nothing_any_more_is_given_up(fifo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "STUCK", 1.0)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
