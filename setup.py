@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 PROJECT = ("params.yaml", "dvc.yaml", "recipe.yaml", "prefect.yaml", ".gitignore", ".dvcignore")
-WEIGHTS = ("stable-diffusion", "clip", "blip2")
+WEIGHTS = ("stable-diffusion", "clip", "blip2", "controlnet")
 
 
 class BuildWithProject(build_py):

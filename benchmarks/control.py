@@ -1,6 +1,6 @@
 """Do edits keep to the edges that a control gives them, and what does that do for motion, object and colour?
 
-    python benchmarks/control.py [--controlnet tmp/control/controlnet] [--adapter tmp/control/t2i-adapter] [--videos 4]
+    python benchmarks/control.py [--adapter tmp/control/t2i-adapter] [--videos 4]
 
 Trains the networks first where they are not there (emoji_world/control.py, minutes). Then each video of
 benchmarks/edit_quality.py, tuned as params.yaml says, is edited at strength 1.0, from its inversion and from noise,
@@ -126,7 +126,7 @@ def summary(results: list[tuple[str, dict[str, float]]]) -> dict[str, tuple[floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--controlnet", type=Path, default=Path("tmp/control/controlnet"))
+    parser.add_argument("--controlnet", type=Path, default=Path("models/emoji-world/controlnet"))
     parser.add_argument("--adapter", type=Path, help="tmp/control/t2i-adapter, say. Left out where it is not given")
     parser.add_argument("--videos", type=int, default=4)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tav.params import Attention, Edit, Invert, Window
+from tav.params import Edit, Invert, Window
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ def sample_edit(
         inverted: the video's.
         target: the edit's prompt.
         negative: its negative prompt.
-        words: what `attention` and plug-and-play go by. None: both are left out.
+        words: what `attention` and plug-and-play go by. Not looked at where neither is asked for.
         mask: f h w, of the frames. Outside of it the source's latents are put back at each step.
         attachments: what stands beside the UNet.
         first_frame: latents of a picture that shows the target already, 1 c h w: frame 0 stays this.
@@ -111,7 +111,7 @@ def sample_edit(
             target, negative = reference.shown(target), reference.not_shown(negative)
             words = words and words._replace(source=reference.not_shown(words.source))
         denoise = guided(network, target, negative, settings.guidance_scale, split=split_guidance)
-        if words:
+        if words and (settings.attention or settings.method == "plug-and-play"):
             branch = SourceBranch(
                 network, inverted, words.source, target, negative, settings.guidance_scale, split_guidance
             )
@@ -144,6 +144,7 @@ def _beside_the_source(pipe: Any, branch: "SourceBranch", words: Words, asked: E
         with plug_and_play(pipe.unet, branch):
             yield lambda latents, step: latents
         return
-    settings = WordSettings(**(asked.attention or Attention()).model_dump())
+    assert asked.attention is not None
+    settings = WordSettings(**asked.attention.model_dump())
     with prompt_to_prompt(pipe.unet, branch, pipe.tokenizer, (words.caption, words.prompt), settings) as control:
         yield control.after_step
