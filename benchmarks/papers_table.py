@@ -3,7 +3,8 @@
     python -m benchmarks.papers_table --videos 24 --out runs/papers.json --markdown docs/papers_table.md
 
 Each video has an edit of its object, background, colour and style. All variants and methods are those of `tav ablate`,
-with the settings of params.yaml. It goes on where it was stopped: what is finished is kept in --out. The shipped CLIP
+with the settings of params.yaml. It goes on where it was stopped: what is finished is kept in --out, and the page is
+written after each video (with --videos 0 from what is there). The shipped CLIP
 measures frame consistency and textual alignment, optical flow the motion, and the judge what is to be seen.
 """
 
@@ -135,9 +136,9 @@ def table(results: dict[str, list[Any]], kinds: tuple[str, ...] = KINDS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def document(results: dict[str, list[Any]], settings: Params, command: str) -> str:
-    """The page in docs/, which says how few videos it stands on."""
-    number = len(results)
+def document(results: dict[str, list[Any]], settings: Params, names: set[str], command: str) -> str:
+    """The page in docs/, which says how few videos it stands on: those that have all of the methods named."""
+    number = sum(names <= {name for name, _, _ in rows} for rows in results.values())
     what = (
         f"{number} fresh seeded videos x {len(KINDS)} kinds of edit; strength {settings.edit.strength:g}, "
         f"{settings.invert.num_inference_steps} steps of inversion, {settings.tune.steps} of tuning, "
@@ -152,6 +153,16 @@ def document(results: dict[str, list[Any]], settings: Params, command: str) -> s
         table(results, ("object",)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def write(asked: argparse.Namespace, results: dict[str, list[Any]], settings: Params) -> None:
+    """The page, where one is asked for."""
+    command = f"python -m benchmarks.papers_table --videos {asked.videos}"
+    command += f" --strength {asked.strength:g}" if asked.strength else ""
+    command += f" --only {' '.join(asked.only)}" if asked.only else ""
+    if asked.markdown:
+        names = set(asked.only or [variant.name for variant in ALL])
+        asked.markdown.write_text(document(results, settings, names, command))
 
 
 def main() -> None:
@@ -178,12 +189,9 @@ def main() -> None:
                 rows += video.rows(variant, judge, clip)
                 asked.out.write_text(json.dumps(results) + "\n")
         print(f"{i + 1} of {asked.videos} videos", flush=True)
+        write(asked, results, settings)
     print(table(results))
-    if asked.markdown:
-        command = f"python -m benchmarks.papers_table --videos {asked.videos}"
-        command += f" --strength {asked.strength:g}" if asked.strength else ""
-        command += f" --only {' '.join(asked.only)}" if asked.only else ""
-        asked.markdown.write_text(document(results, settings, command))
+    write(asked, results, settings)
 
 
 if __name__ == "__main__":
