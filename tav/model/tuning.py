@@ -209,7 +209,8 @@ def denoising_loss(
         raise ValueError(f"the model's prediction_type is {prediction_type}; expected epsilon or v_prediction")
     target = noise if prediction_type == "epsilon" else scheduler.get_velocity(latents, noise, per_frame)
     count = scheduler.config.num_train_timesteps  # where sampling would stand that takes all of them
-    step = DiffusionStep(timestep, count - 1 - int(timestep[0]), count, frames)
+    index = count - 1 - int(timestep[0]) if attachments else 0  # they alone ask, and a GPU must be waited for
+    step = DiffusionStep(timestep, index, count, frames)
     expected = None if prior is None else prior.predict(noisy, step, prompts, attachments)
     prediction = Network(unet, attachments)(noisy, step, prompts)
     loss = functional.mse_loss(prediction, target)

@@ -20,7 +20,7 @@ def test_the_papers_ablations_and_ours(project: Path) -> None:
     assert said[-2] == "added 12 edits, which need 3 tunings more"
     variants = {key: video for key, video in params.videos.items() if video.variant_of}
     assert set(variants) == {f"red-car--{n}" for n in ("untuned", "no-sparse-causal", "no-temporal", "full-attention")}
-    assert {params.tune_of(key).steps for key in variants} == {0, 100}
+    assert {params.tune_of(key).steps for key in variants} == {0, params.tune.steps}
     assert params.tune_of("red-car--full-attention").self_attention == "full"
     assert not params.tune_of("red-car--no-temporal").temporal
     assert {video.path for video in variants.values()} == {params.videos["red-car"].path}

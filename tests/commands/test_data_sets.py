@@ -70,7 +70,7 @@ def test_beside_other_videos_each_has_its_own_settings(project: Path, folder: Pa
     said = import_loveu(folder, None, Choice(only=["roller"]))
     params = load()
     assert (params.tune_of("roller").steps, params.tune_of("roller").temporal_learning_rate) == (500, None)
-    assert params.tune_of("red-car").steps == 100
+    assert params.tune_of("red-car").steps == params.tune.steps != 500
     edit = params.edit_of("roller--object")
     assert (edit.guidance_scale, edit.strength) == (12.5, 1.0)
     assert params.invert.num_inference_steps == 20

@@ -50,7 +50,7 @@ def test_the_same_video_again(project: Path, tmp_path: Path) -> None:
     (edit,) = (edit for edit, asked in params.edits.items() if asked.prompt.startswith("a fox"))
     assert params.edits[edit].video == "red-car"
     assert params.edit_of(edit).guidance_scale == 7.5
-    assert "note: videos.red-car.tune.steps was 77 there, it is 100 here" in said
+    assert "note: videos.red-car.tune.steps was 77 there, it is 50 here" in said
     add_video(None, [], None, None, like)
     assert len(load().edits) == len(params.edits)  # it is there already
     add_video(None, ["a blue car on a road"], None, None, like)  # as one that is there, but with other settings

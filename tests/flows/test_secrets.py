@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import chain, count, takewhile
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ def kept_by_prefect() -> list[str]:
     from prefect import get_client
 
     with get_client(sync_client=True) as client:
-        kept = [*client.read_logs(), *client.read_artifacts(), *client.read_flow_runs(), *client.read_task_runs()]
+        logs = chain.from_iterable(takewhile(bool, (client.read_logs(offset=after) for after in count(0, 200))))
+        kept = [*logs, *client.read_artifacts(), *client.read_flow_runs(), *client.read_task_runs()]
     return [one.model_dump_json() for one in kept]
 
 
