@@ -16,6 +16,8 @@ from typing import Any
 from dvc.fs import LocalFileSystem
 from dvc_data.hashfile.hash_info import HashInfo
 
+from flows.dvc_lock import keep_json
+
 KEPT = "tav/hashes.json"
 """In DVC's own folder for what no commit has: path -> its seal, and the hash that it had."""
 IGNORE = ".dvcignore"
@@ -61,10 +63,7 @@ class Hashes:
         if not self._seen:
             return
         with suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            half = self._file.with_name(f".tmp-{os.getpid()}-{self._file.name}")
-            half.write_text(json.dumps(self._before | self._seen), encoding="utf-8")
-            half.replace(self._file)
+            keep_json(self._file, self._before | self._seen)
 
     def seals(self, paths: Iterable[str]) -> list[str]:
         """What tells whether each of these is as it was. "": we can't say, as of links."""

@@ -81,7 +81,7 @@ def _read(blocks: dict[str, str], kept: Path) -> dict[str, Any]:
         dvc.dvcfile.Lockfile.validate(data)
         entries = {**{name: known[mark] for name, mark in marks.items() if mark in known}, **data["stages"]}
         with suppress(OSError):
-            _keep(kept, {marks[name]: entry for name, entry in entries.items() if _is_json(entry)})
+            keep_json(kept, {marks[name]: entry for name, entry in entries.items() if _is_json(entry)})
         return {name: entries[name] for name in blocks}
     return {name: known[marks[name]] for name in blocks}
 
@@ -94,7 +94,8 @@ def _is_json(entry: Any) -> bool:
         return False
 
 
-def _keep(file: Path, entries: dict[str, Any]) -> None:
+def keep_json(file: Path, entries: dict[str, Any]) -> None:
+    """Write for the next time, whole or not at all. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     half = file.with_name(f".tmp-{os.getpid()}-{file.name}")
     half.write_text(json.dumps(entries), encoding="utf-8")
